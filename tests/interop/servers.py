@@ -1,0 +1,185 @@
+"""The server under test: ours by default, Prosody to see that a test itself speaks true XMPP.
+
+`SERVER=prosody pytest` swaps it. Both run in the foreground as our child, on free loopback
+ports, with everything they write in one temporary folder.
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import certificates
+
+READY_WITHIN = 30.0
+STOPPED_WITHIN = 30.0
+
+
+def free_ports(count):
+    """Loopback ports that nobody listens on now."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+class Server:
+    """What the tests know of a server, whichever it is."""
+
+    name = ""
+    domain = "localhost"
+    other_domain = "second.localhost"
+    host = "127.0.0.1"
+
+    def __init__(self):
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{self.name}-test-"))
+        self.port, self.tls_port, self.http_port, self.extra_port = free_ports(4)
+        self.certificate, self.key = certificates.self_signed(
+            self.folder / "certs", [self.domain, self.other_domain]
+        )
+        self.authority = certificates.Authority(self.folder / "users")
+        self.environment = {}
+        self.process = None
+        self.configure()
+
+    @property
+    def websocket(self):
+        """The RFC 7395 address."""
+        return f"ws://{self.host}:{self.http_port}{self.websocket_path}"
+
+    @property
+    def log_file(self):
+        return self.folder / "server.log"
+
+    def log(self):
+        """The last 8 KiB that the server wrote."""
+        return self.log_file.read_text(errors="replace")[-8192:] if self.log_file.exists() else ""
+
+    def start(self):
+        """Start and wait until it accepts connections."""
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | self.environment,
+                cwd=self.folder,
+            )
+        deadline = time.monotonic() + READY_WITHIN
+        while not self._listens():
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.name} ended with {self.process.returncode}:\n{self.log()}")
+            if time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(f"{self.name} was not ready in {READY_WITHIN} s:\n{self.log()}")
+            time.sleep(0.02)
+        return self
+
+    def _listens(self):
+        try:
+            socket.create_connection((self.host, self.port), 1).close()
+            return True
+        except OSError:
+            return False
+
+    def stop(self):
+        """SIGTERM, and wait for the end; its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOPPED_WITHIN)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise RuntimeError(f"{self.name} did not stop in {STOPPED_WITHIN} s:\n{self.log()}")
+
+    def kill(self):
+        """SIGKILL: the process is gone when this returns."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def close(self):
+        """Stop it if it runs and remove every file; `KEEP=1` leaves them to look at."""
+        if self.process and self.process.poll() is None:
+            self.stop()
+        if not os.environ.get("KEEP"):
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def new_user(self, name="user", password=None):
+        """An account nobody else has; (localpart, password)."""
+        user, password = f"{name}-{secrets.token_hex(4)}", password or f"pw-{secrets.token_hex(4)}"
+        self.add_user(user, password)
+        return user, password
+
+
+class Prosody(Server):
+    """Prosody as Debian packages it."""
+
+    name = "prosody"
+    websocket_path = "/xmpp-websocket"
+    version_name = "Prosody"
+
+    def configure(self):
+        (self.folder / "data").mkdir()
+        # `disco` and friends are on by themselves; what is listed is what the tests use beyond.
+        (self.folder / "prosody.cfg.lua").write_text(f"""
+run_as_root = true
+pidfile = "{self.folder}/prosody.pid"
+data_path = "{self.folder}/data"
+interfaces = {{ "127.0.0.1" }}
+c2s_ports = {{ {self.port} }}
+c2s_direct_tls_ports = {{ {self.tls_port} }}
+http_ports = {{ {self.http_port} }}
+https_ports = {{}}
+http_host = "localhost"
+s2s_ports = {{}}
+modules_enabled = {{ "roster", "saslauth", "tls", "disco", "carbons", "pep", "private", "blocklist",
+  "vcard_legacy", "version", "time", "ping", "register", "mam", "csi_simple", "smacks",
+  "websocket", "lastactivity", "server_contact_info" }}
+modules_disabled = {{ "s2s", "posix" }}
+contact_info = {{ admin = {{ "mailto:admin@localhost" }} }}
+allow_registration = true
+c2s_require_encryption = false
+allow_unencrypted_plain_auth = true
+consider_websocket_secure = true
+authentication = "internal_plain"
+limits = {{ }}
+log = {{ {{ levels = {{ min = "warn" }}, to = "console" }} }}
+ssl = {{ certificate = "{self.certificate}", key = "{self.key}" }}
+VirtualHost "{self.domain}"
+VirtualHost "{self.other_domain}"
+""")
+
+    def command(self):
+        return ["prosody", "-F", "--config", str(self.folder / "prosody.cfg.lua")]
+
+    def add_user(self, user, password, domain=None):
+        accounts = self.folder / "data" / (domain or self.domain).replace("-", "%2d") / "accounts"
+        accounts.mkdir(parents=True, exist_ok=True)
+        escaped = "".join(c if c.isalnum() else f"%{ord(c):02x}" for c in user)
+        (accounts / f"{escaped}.dat").write_text(f'return {{ ["password"] = "{password}" }};\n')
+
+
+
+
+class Posthaste(Server):
+    """The built binary; `POSTHASTE` names it where it is not where cargo puts it."""
+
+    name = "posthaste"
+
+    def configure(self):
+        raise NotImplementedError
+
+
+def chosen():
+    """The class that `SERVER` names."""
+    return {"posthaste": Posthaste, "prosody": Prosody}[os.environ.get("SERVER", "posthaste")]
