@@ -1,1 +1,22 @@
-//! gate
+//! The gate: what owns the sockets of Posthaste.
+//!
+//! It accepts clients over TCP with STARTTLS (RFC 6120), over TLS from the first byte (XEP-0368)
+//! and over WebSocket (RFC 7395), brings them through negotiation to a session of the node, and
+//! moves bytes between socket and session while holding every peer to its bounds.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod admission;
+mod bucket;
+mod config;
+mod error;
+mod pool;
+mod stats;
+mod tls;
+mod wheel;
+
+pub use config::{
+    GateConfig, HostCertificate, HttpConfig, Limits, ListenerConfig, ListenerKind, TlsConfig,
+};
+pub use error::GateError;
+pub use stats::{GateStats, TransportKind};
+pub use tls::{TlsFacts, TlsStore};

@@ -1,0 +1,151 @@
+//! What an operator may set about sockets: addresses, certificates and every bound of the gate.
+//!
+//! The server crate fills these structs from its configuration file; tests fill them by hand.
+//! Each limit has a default that is safe on the open internet.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything the gate needs to open its doors.
+#[derive(Clone, Debug, Default)]
+pub struct GateConfig {
+    /// The sockets to listen on. Port 0 lets the system choose; [`crate::Gate::addresses`] tells which.
+    pub listeners: Vec<ListenerConfig>,
+    /// Certificates; `None` leaves STARTTLS unoffered and makes the TLS listeners an error.
+    pub tls: Option<TlsConfig>,
+    /// The HTTP port: WebSocket and host-meta.
+    pub http: HttpConfig,
+    /// Development only: peers on a loopback address may authenticate without TLS.
+    pub plaintext_on_loopback: bool,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+/// One listening socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenerConfig {
+    /// Where to listen. An IPv6 address takes IPv6 only: list `0.0.0.0` and `[::]` to take both.
+    pub address: SocketAddr,
+    /// What is spoken there.
+    pub kind: ListenerKind,
+}
+
+/// What a listening socket speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ListenerKind {
+    /// XMPP over TCP, upgraded by STARTTLS (RFC 6120 §5); usually port 5222.
+    Xmpp,
+    /// XMPP over TLS from the first byte (XEP-0368); usually port 5223.
+    XmppTls,
+    /// HTTP without TLS: development, or behind a reverse proxy that ends TLS.
+    Http,
+    /// HTTP over TLS. A client that negotiates the ALPN protocol `xmpp-client` here gets XMPP
+    /// instead, so that one port 443 serves both (XEP-0368 §3).
+    Https,
+}
+
+/// Certificates and keys.
+#[derive(Clone, Debug, Default)]
+pub struct TlsConfig {
+    /// One certificate for each virtual host. The first serves clients that name no host of ours.
+    pub hosts: Vec<HostCertificate>,
+    /// PEM file of the authorities whose client certificates SASL EXTERNAL accepts;
+    /// `None` does not ask clients for certificates.
+    pub client_authorities: Option<PathBuf>,
+}
+
+/// The certificate of one virtual host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostCertificate {
+    /// The host's domain, as clients name it in SNI and in the stream's `to`.
+    pub host: String,
+    /// PEM file: the host's certificate, then its intermediates.
+    pub certificate: PathBuf,
+    /// PEM file: the private key (PKCS#8, PKCS#1 or SEC1).
+    pub key: PathBuf,
+}
+
+/// The HTTP port.
+#[derive(Clone, Debug, Default)]
+pub struct HttpConfig {
+    /// The WebSocket address that host-meta tells clients, with `{host}` for the host they asked,
+    /// for example `wss://chat.example.org/ws`. `None` builds it from the request's own `Host`.
+    pub public_websocket: Option<String>,
+    /// Web origins that may open a WebSocket; empty allows every origin. Log-in happens inside the
+    /// stream, so a foreign page gains nothing by connecting.
+    pub origins: Vec<String>,
+}
+
+/// The bounds of the gate: what one peer, one address or all of them together may cost.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections of all kinds at once; more are closed at once. Bounds file descriptors.
+    pub connections: usize,
+    /// Connections from one IPv4 address or one IPv6 /64 at once. Mobile carriers put thousands of
+    /// people behind one address, so this bounds an accident or an attack, not a household.
+    pub connections_per_address: usize,
+    /// Time for one TLS handshake, and for the headers of one HTTP request.
+    pub handshake_timeout: Duration,
+    /// Time from the accepted connection to a bound session, TLS and log-in included (RFC 6120
+    /// §13.12 asks for one). Long enough to type a password, short enough to free the socket.
+    pub negotiation_timeout: Duration,
+    /// Bytes of one element before log-in: enough for any SASL exchange (RFC 6120 §13.12 forbids
+    /// less than 10,000).
+    pub element_bytes_before_login: usize,
+    /// Bytes of one stanza after log-in.
+    pub stanza_bytes: usize,
+    /// Silence after which the gate asks whether the client is still there: `<r/>` where stream
+    /// management is on, a ping over WebSocket, else a space, whose loss the kernel notices.
+    pub idle_probe: Duration,
+    /// Time to react to that question; also how long the kernel may keep unacknowledged bytes
+    /// before it declares the connection dead (TCP_USER_TIMEOUT).
+    pub probe_timeout: Duration,
+    /// Time an unfinished element may take at any speed. After that it has to have come in at
+    /// `element_bytes_per_second`, or the connection counts as lost.
+    pub element_grace: Duration,
+    /// The least average speed of an unfinished element past its grace: what a bad mobile network
+    /// still gives, and what makes one byte a minute too slow.
+    pub element_bytes_per_second: u32,
+    /// Time that output may wait for a client that does not read, without a byte taken.
+    pub write_stall: Duration,
+    /// Bytes of output kept in memory for a client that does not read. Past this, the rest waits
+    /// in the log, and nothing more is read from this client.
+    pub outbound_bytes: usize,
+    /// What a session may send, in bytes a second on average; past it reading is delayed, nothing
+    /// is lost. `None`: no bound.
+    pub bytes_per_second: Option<u32>,
+    /// How many bytes a session may send at once before that average holds.
+    pub burst_bytes: u32,
+    /// Stanzas handled for one client before others have their turn.
+    pub stanzas_per_turn: usize,
+    /// Time to wait, after the stream is closed, for the peer to take the last bytes and close.
+    pub linger: Duration,
+    /// Requests on one HTTP connection, and so the time a keep-alive connection may live without
+    /// becoming a WebSocket.
+    pub http_requests_per_connection: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connections: 1_000_000,
+            connections_per_address: 2_000,
+            handshake_timeout: Duration::from_secs(15),
+            negotiation_timeout: Duration::from_secs(60),
+            element_bytes_before_login: 16 * 1024,
+            stanza_bytes: 256 * 1024,
+            idle_probe: Duration::from_secs(300),
+            probe_timeout: Duration::from_secs(60),
+            element_grace: Duration::from_secs(30),
+            element_bytes_per_second: 64,
+            write_stall: Duration::from_secs(60),
+            outbound_bytes: 64 * 1024,
+            bytes_per_second: Some(128 * 1024),
+            burst_bytes: 1024 * 1024,
+            stanzas_per_turn: 64,
+            linger: Duration::from_secs(2),
+            http_requests_per_connection: 1_000,
+        }
+    }
+}
