@@ -1,0 +1,76 @@
+//! The local admin socket: what `posthaste user`, `status` and `reload` say to a running server.
+//!
+//! One line of JSON is a request, one line of JSON is its answer; a connection may carry several.
+//! Only the owner of the socket's file (mode 0600) can connect.
+
+mod client;
+mod socket;
+
+pub(crate) use client::Client;
+pub(crate) use socket::{AdminSocket, Handler};
+
+use serde::{Deserialize, Serialize};
+
+/// The longest request: an address of 3,071 bytes and a password of 1,023, each escaped.
+pub(crate) const REQUEST_BYTES_MOST: u64 = 32 * 1024;
+
+/// Accounts in one answer; a longer list is asked for page by page.
+pub(crate) const PAGE: usize = 500;
+
+/// What can be asked.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Request {
+    UserAdd {
+        account: String,
+        password: String,
+    },
+    UserPasswd {
+        account: String,
+        password: String,
+    },
+    UserRemove {
+        account: String,
+    },
+    UserList {
+        host: Option<String>,
+        after: Option<String>,
+    },
+    Reload,
+    Status,
+}
+
+/// What comes back.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Answer {
+    Done,
+    /// A page of accounts; `more` says that the list goes on after the last.
+    Accounts {
+        accounts: Vec<String>,
+        more: bool,
+    },
+    Reloaded {
+        taken: Vec<String>,
+        waiting: Vec<String>,
+    },
+    Status(Status),
+    /// It was not done, for this reason.
+    Refused(String),
+}
+
+/// How the server is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Status {
+    pub(crate) version: String,
+    pub(crate) pid: u32,
+    pub(crate) uptime_seconds: u64,
+    /// `serving`, `draining`, or `store failed` with the reason.
+    pub(crate) state: String,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) listening: Vec<String>,
+    pub(crate) sessions: u64,
+    pub(crate) resumable_sessions: u64,
+    pub(crate) store_bytes: u64,
+    pub(crate) memory_bytes: u64,
+}

@@ -1,0 +1,178 @@
+//! The configuration: one TOML file in which every key has a safe default.
+//!
+//! `keys.rs` is the table of all keys: their defaults, bounds and documentation. The reader, the
+//! generated example and `reload` all work from that table, so they cannot disagree. A mistake is
+//! reported with file, line and key, and all mistakes of a file are reported together.
+
+mod check;
+mod example;
+mod keys;
+mod read;
+mod reload;
+mod units;
+mod value;
+
+pub(crate) use example::{DEVELOPMENT, example};
+pub(crate) use read::{load, parse};
+pub(crate) use reload::{Changes, changes};
+pub(crate) use value::Keep;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The whole configuration, checked.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Config {
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) listen: Listen,
+    pub(crate) tls: Tls,
+    pub(crate) storage: Storage,
+    pub(crate) log: Log,
+    pub(crate) admin: Admin,
+    /// Where each value was written, for complaints that come later than reading.
+    pub(crate) origins: Origins,
+}
+
+/// A domain that is served, and what it does differently from the rest of the server.
+#[derive(Clone, Debug)]
+pub(crate) struct Host {
+    pub(crate) domain: String,
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) private_key: Option<PathBuf>,
+    pub(crate) registration: Option<bool>,
+    pub(crate) keep: Option<Keep>,
+}
+
+impl Host {
+    fn new(domain: &str) -> Result<Self, String> {
+        let domain = domain.to_lowercase();
+        Ok(Self {
+            domain,
+            certificate: None,
+            private_key: None,
+            registration: None,
+            keep: None,
+        })
+    }
+
+    /// The host of a configuration that names none.
+    fn local() -> Self {
+        Self::new("localhost").expect("localhost is a domain")
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Listen {
+    pub(crate) c2s: Vec<SocketAddr>,
+    pub(crate) c2s_tls: Vec<SocketAddr>,
+    pub(crate) http: Vec<SocketAddr>,
+    pub(crate) metrics: Vec<SocketAddr>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tls {
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) private_key: Option<PathBuf>,
+    pub(crate) client_ca: Option<PathBuf>,
+    pub(crate) self_signed: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Storage {
+    pub(crate) directory: PathBuf,
+    pub(crate) memory: u64,
+    pub(crate) free_disk_floor: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Log {
+    pub(crate) level: String,
+    pub(crate) format: &'static str,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Admin {
+    pub(crate) socket: Option<PathBuf>,
+}
+
+impl Config {
+    /// Where the admin socket is.
+    pub(crate) fn admin_socket(&self) -> PathBuf {
+        let given = self.admin.socket.clone();
+        given.unwrap_or_else(|| self.storage.directory.join("admin.sock"))
+    }
+}
+
+/// Which line of which file each key was given on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origins {
+    pub(crate) file: String,
+    lines: HashMap<String, usize>,
+}
+
+impl Origins {
+    fn of(file: &str) -> Self {
+        Self {
+            file: file.to_owned(),
+            lines: HashMap::new(),
+        }
+    }
+
+    fn note(&mut self, key: String, line: usize) {
+        self.lines.insert(key, line);
+    }
+
+    /// A complaint about the value of `key`, at its line if the file gave it one.
+    pub(crate) fn blame(&self, key: &str, what: impl fmt::Display) -> Complaint {
+        Complaint {
+            file: self.file.clone(),
+            line: self.lines.get(key).copied(),
+            key: Some(key.to_owned()),
+            what: what.to_string(),
+        }
+    }
+}
+
+/// One mistake in a configuration file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) struct Complaint {
+    pub(crate) file: String,
+    pub(crate) line: Option<usize>,
+    pub(crate) key: Option<String>,
+    pub(crate) what: String,
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if let Some(key) = &self.key {
+            write!(f, ": {key}")?;
+        }
+        write!(f, ": {}", self.what)
+    }
+}
+
+/// Why there is no configuration. We are misconfigured, in every case.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file is missing, unreadable or no configuration file at all.
+    #[error("cannot read the configuration file {}: {source}", file.display())]
+    Unreadable {
+        file: PathBuf,
+        source: std::io::Error,
+    },
+    /// The file was read and has mistakes.
+    #[error("{}", lines(.0))]
+    Invalid(Vec<Complaint>),
+}
+
+fn lines(complaints: &[Complaint]) -> String {
+    let lines: Vec<_> = complaints.iter().map(Complaint::to_string).collect();
+    lines.join("\n")
+}

@@ -1,0 +1,93 @@
+//! What differs between two configurations, and which of it a running server can take.
+
+use super::Config;
+use super::keys::{HOST_KEYS, SECTIONS};
+use super::value::Key;
+
+/// The keys whose values differ.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// They take effect on reload.
+    pub(crate) taken: Vec<String>,
+    /// They wait for a restart.
+    pub(crate) waiting: Vec<String>,
+}
+
+/// Compares two configurations key by key.
+pub(crate) fn changes(old: &Config, new: &Config) -> Changes {
+    let (mut old, mut new) = (old.clone(), new.clone());
+    let mut changes = Changes::default();
+    for section in SECTIONS {
+        changes.compare(
+            &format!("{}.", section.name),
+            section.keys,
+            &mut old,
+            &mut new,
+        );
+    }
+    for host in &mut new.hosts {
+        let name = format!("host.\"{}\"", host.domain);
+        match old
+            .hosts
+            .iter_mut()
+            .find(|other| other.domain == host.domain)
+        {
+            Some(before) => changes.compare(&format!("{name}."), HOST_KEYS, before, host),
+            None => changes.waiting.push(name),
+        }
+    }
+    let gone = old
+        .hosts
+        .iter()
+        .filter(|before| !new.hosts.iter().any(|host| host.domain == before.domain));
+    changes
+        .waiting
+        .extend(gone.map(|host| format!("host.\"{}\"", host.domain)));
+    changes
+}
+
+impl Changes {
+    fn compare<T>(&mut self, prefix: &str, keys: &[Key<T>], old: &mut T, new: &mut T) {
+        for key in keys
+            .iter()
+            .filter(|key| key.value.show(old) != key.value.show(new))
+        {
+            let list = if key.reload {
+                &mut self.taken
+            } else {
+                &mut self.waiting
+            };
+            list.push(format!("{prefix}{}", key.name));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::*;
+    use std::path::Path;
+
+    fn config(text: &str) -> Config {
+        parse(text, "test", Path::new("")).unwrap()
+    }
+
+    #[test]
+    fn changes_are_sorted_into_those_taken_and_those_waiting_for_a_restart() {
+        let old = config("[log]\nlevel = 'info'\n[host.'a.example']\n[host.'b.example']\n");
+        let new = config(
+            "[log]\nlevel = 'debug'\n[storage]\ndirectory = 'other'\n[host.'a.example']\nkeep = 'forever'\n[host.'c.example']\n",
+        );
+        let changes = changes(&old, &new);
+        assert_eq!(changes.taken, ["log.level", "host.\"a.example\".keep"]);
+        assert_eq!(
+            changes.waiting,
+            [
+                "storage.directory",
+                "host.\"c.example\"",
+                "host.\"b.example\""
+            ]
+        );
+        assert_eq!(super::changes(&old, &old), Changes::default());
+    }
+}

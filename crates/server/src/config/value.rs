@@ -1,0 +1,364 @@
+//! What a configuration value may be: how it is read from TOML, bounded, and written back.
+
+use super::units;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use toml::de::DeValue;
+
+/// One row of the table of keys: where the value goes, and everything said about it.
+pub(crate) struct Key<T: 'static> {
+    /// Its name within its section.
+    pub(crate) name: &'static str,
+    /// What the generated example says about it, one line each.
+    pub(crate) doc: &'static [&'static str],
+    /// Whether a running server takes a new value on `reload`.
+    pub(crate) reload: bool,
+    pub(crate) value: Value<T>,
+}
+
+/// The type, default, bounds and place of a value.
+///
+/// The `Own…` kinds belong to one host and have no default: left out, the host follows the
+/// server-wide key. `example` is what the generated example shows in a comment.
+pub(crate) enum Value<T: 'static> {
+    Switch {
+        default: bool,
+        field: fn(&mut T) -> &mut bool,
+    },
+    Count {
+        default: u64,
+        min: u64,
+        max: u64,
+        field: fn(&mut T) -> &mut u64,
+    },
+    Size {
+        default: u64,
+        min: u64,
+        max: u64,
+        field: fn(&mut T) -> &mut u64,
+    },
+    Period {
+        default: Duration,
+        min: Duration,
+        max: Duration,
+        field: fn(&mut T) -> &mut Duration,
+    },
+    Addresses {
+        default: &'static [&'static str],
+        field: fn(&mut T) -> &mut Vec<SocketAddr>,
+    },
+    Choice {
+        default: &'static str,
+        of: &'static [&'static str],
+        field: fn(&mut T) -> &mut &'static str,
+    },
+    Text {
+        default: &'static str,
+        check: fn(&str) -> Result<(), String>,
+        field: fn(&mut T) -> &mut String,
+    },
+    Place {
+        default: &'static str,
+        field: fn(&mut T) -> &mut PathBuf,
+    },
+    OptionalPlace {
+        example: &'static str,
+        field: fn(&mut T) -> &mut Option<PathBuf>,
+    },
+    Retention {
+        default: Keep,
+        field: fn(&mut T) -> &mut Keep,
+    },
+    OwnSwitch {
+        example: bool,
+        field: fn(&mut T) -> &mut Option<bool>,
+    },
+    OwnRetention {
+        example: Keep,
+        field: fn(&mut T) -> &mut Option<Keep>,
+    },
+}
+
+/// How long messages stay in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Until every device has them.
+    #[default]
+    Delivered,
+    /// For this long, delivered or not.
+    For(Duration),
+    /// Until someone deletes them.
+    Forever,
+}
+
+/// A day is the least that makes sense for an archive; a hundred years is "forever" by another name.
+const KEEP_LEAST: Duration = Duration::from_secs(86_400);
+const KEEP_MOST: Duration = Duration::from_secs(36_500 * 86_400);
+
+impl Keep {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "delivered" => Ok(Self::Delivered),
+            "forever" => Ok(Self::Forever),
+            period => {
+                let period = units::parse_duration(period)
+                    .map_err(|_| format!("{text:?} is not one of \"delivered\", \"forever\" or a duration such as \"30d\""))?;
+                within(period, KEEP_LEAST, KEEP_MOST, units::show_duration).map(Self::For)
+            }
+        }
+    }
+
+    fn show(self) -> String {
+        match self {
+            Self::Delivered => "delivered".to_owned(),
+            Self::For(period) => units::show_duration(period),
+            Self::Forever => "forever".to_owned(),
+        }
+    }
+}
+
+impl<T> Value<T> {
+    /// Puts the default into its place.
+    pub(crate) fn reset(&self, target: &mut T) {
+        match self {
+            Self::Switch { default, field } => *field(target) = *default,
+            Self::Count { default, field, .. } | Self::Size { default, field, .. } => {
+                *field(target) = *default
+            }
+            Self::Period { default, field, .. } => *field(target) = *default,
+            Self::Addresses { default, field } => {
+                *field(target) = default
+                    .iter()
+                    .map(|a| a.parse().expect("the table's addresses are tested"))
+                    .collect();
+            }
+            Self::Choice { default, field, .. } => *field(target) = default,
+            Self::Text { default, field, .. } => (*default).clone_into(field(target)),
+            Self::Place { default, field } => *field(target) = PathBuf::from(default),
+            Self::OptionalPlace { field, .. } => *field(target) = None,
+            Self::Retention { default, field } => *field(target) = *default,
+            Self::OwnSwitch { field, .. } => *field(target) = None,
+            Self::OwnRetention { field, .. } => *field(target) = None,
+        }
+    }
+
+    /// Reads `input` into its place, or says in a sentence's end what is wrong with it.
+    pub(crate) fn read(&self, target: &mut T, input: &DeValue<'_>) -> Result<(), String> {
+        match self {
+            Self::Switch { field, .. } => *field(target) = switch(input)?,
+            Self::Count {
+                min, max, field, ..
+            } => *field(target) = within(count(input)?, *min, *max, |n| n.to_string())?,
+            Self::Size {
+                min, max, field, ..
+            } => {
+                *field(target) = within(
+                    units::parse_size(text(input)?)?,
+                    *min,
+                    *max,
+                    units::show_size,
+                )?;
+            }
+            Self::Period {
+                min, max, field, ..
+            } => {
+                *field(target) = within(
+                    units::parse_duration(text(input)?)?,
+                    *min,
+                    *max,
+                    units::show_duration,
+                )?;
+            }
+            Self::Addresses { field, .. } => *field(target) = addresses(input)?,
+            Self::Choice { of, field, .. } => *field(target) = choice(text(input)?, of)?,
+            Self::Text { check, field, .. } => {
+                let text = text(input)?;
+                check(text)?;
+                text.clone_into(field(target));
+            }
+            Self::Place { field, .. } => *field(target) = place(input)?,
+            Self::OptionalPlace { field, .. } => *field(target) = Some(place(input)?),
+            Self::Retention { field, .. } => *field(target) = Keep::parse(text(input)?)?,
+            Self::OwnSwitch { field, .. } => *field(target) = Some(switch(input)?),
+            Self::OwnRetention { field, .. } => *field(target) = Some(Keep::parse(text(input)?)?),
+        }
+        Ok(())
+    }
+
+    /// The current value as TOML; `None` when it is one that need not be given and was not.
+    pub(crate) fn show(&self, target: &mut T) -> Option<String> {
+        Some(match self {
+            Self::Switch { field, .. } => field(target).to_string(),
+            Self::Count { field, .. } => field(target).to_string(),
+            Self::Size { field, .. } => quoted(&units::show_size(*field(target))),
+            Self::Period { field, .. } => quoted(&units::show_duration(*field(target))),
+            Self::Addresses { field, .. } => {
+                let each: Vec<_> = field(target)
+                    .iter()
+                    .map(|a| quoted(&a.to_string()))
+                    .collect();
+                format!("[{}]", each.join(", "))
+            }
+            Self::Choice { field, .. } => quoted(field(target)),
+            Self::Text { field, .. } => quoted(field(target)),
+            Self::Place { field, .. } => quoted(&field(target).to_string_lossy()),
+            Self::OptionalPlace { field, .. } => quoted(&field(target).as_ref()?.to_string_lossy()),
+            Self::Retention { field, .. } => quoted(&field(target).show()),
+            Self::OwnSwitch { field, .. } => (*field(target))?.to_string(),
+            Self::OwnRetention { field, .. } => quoted(&(*field(target))?.show()),
+        })
+    }
+
+    /// What the example shows, commented out, for a key that need not be given.
+    pub(crate) fn example(&self) -> Option<String> {
+        match self {
+            Self::OptionalPlace { example, .. } => Some(quoted(example)),
+            Self::OwnSwitch { example, .. } => Some(example.to_string()),
+            Self::OwnRetention { example, .. } => Some(quoted(&example.show())),
+            _ => None,
+        }
+    }
+
+    /// The bounds or choices, for the example's comment.
+    pub(crate) fn bounds(&self) -> Option<String> {
+        match self {
+            Self::Count { min, max, .. } => Some(format!("{min} to {max}")),
+            Self::Size { min, max, .. } => Some(format!(
+                "{} to {}",
+                units::show_size(*min),
+                units::show_size(*max)
+            )),
+            Self::Period { min, max, .. } => Some(format!(
+                "{} to {}",
+                units::show_duration(*min),
+                units::show_duration(*max)
+            )),
+            Self::Choice { of, .. } => {
+                Some(of.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(", "))
+            }
+            Self::Retention { .. } | Self::OwnRetention { .. } => {
+                Some("\"delivered\", \"forever\" or a duration such as \"30d\"".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// The place of a path, for resolving relative ones.
+    pub(crate) fn path<'a>(&self, target: &'a mut T) -> Option<&'a mut PathBuf> {
+        match self {
+            Self::Place { field, .. } => Some(field(target)),
+            Self::OptionalPlace { field, .. } => field(target).as_mut(),
+            _ => None,
+        }
+    }
+}
+
+fn switch(input: &DeValue<'_>) -> Result<bool, String> {
+    input.as_bool().ok_or_else(|| wants("true or false", input))
+}
+
+fn count(input: &DeValue<'_>) -> Result<u64, String> {
+    let integer = input
+        .as_integer()
+        .ok_or_else(|| wants("a whole number", input))?;
+    u64::from_str_radix(integer.as_str(), integer.radix())
+        .map_err(|_| format!("{integer} is not a number this can be"))
+}
+
+fn text<'a>(input: &'a DeValue<'_>) -> Result<&'a str, String> {
+    input
+        .as_str()
+        .ok_or_else(|| wants("a text in quotes", input))
+}
+
+fn place(input: &DeValue<'_>) -> Result<PathBuf, String> {
+    match text(input)? {
+        "" => Err("the path is empty".to_owned()),
+        path => Ok(PathBuf::from(path)),
+    }
+}
+
+/// A listener binds a handful of addresses; more is a mistake.
+const ADDRESSES_MOST: usize = 16;
+
+fn addresses(input: &DeValue<'_>) -> Result<Vec<SocketAddr>, String> {
+    let list = input.as_array().ok_or_else(|| {
+        wants(
+            "a list of addresses such as [\"127.0.0.1:5222\"]; [] for none",
+            input,
+        )
+    })?;
+    if list.len() > ADDRESSES_MOST {
+        return Err(format!("at most {ADDRESSES_MOST} addresses"));
+    }
+    list.iter()
+        .map(|item| {
+            let text = text(item.get_ref())?;
+            text.parse()
+                .map_err(|_| format!("{text:?} is not an address with a port; write for example \"0.0.0.0:5222\" or \"[::]:5222\""))
+        })
+        .collect()
+}
+
+fn choice(text: &str, of: &[&'static str]) -> Result<&'static str, String> {
+    of.iter().find(|c| **c == text).copied().ok_or_else(|| {
+        let known: Vec<_> = of.iter().map(|c| quoted(c)).collect();
+        format!("{text:?} is not one of {}", known.join(", "))
+    })
+}
+
+fn within<V: PartialOrd + Copy>(
+    value: V,
+    min: V,
+    max: V,
+    show: impl Fn(V) -> String,
+) -> Result<V, String> {
+    if value < min || value > max {
+        return Err(format!(
+            "{} is not within {} to {}",
+            show(value),
+            show(min),
+            show(max)
+        ));
+    }
+    Ok(value)
+}
+
+fn wants(what: &str, got: &DeValue<'_>) -> String {
+    format!(
+        "wants {what}, not {} {}",
+        article(got.type_str()),
+        got.type_str()
+    )
+}
+
+fn article(noun: &str) -> &'static str {
+    if noun.starts_with(['a', 'e', 'i', 'o', 'u']) {
+        "an"
+    } else {
+        "a"
+    }
+}
+
+/// A TOML basic string.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c if c.is_control() => {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{:04X}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
