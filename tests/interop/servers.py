@@ -36,6 +36,8 @@ class Server:
     """What the tests know of a server, whichever it is."""
 
     name = ""
+    # What this server does not have of what the tests look for.
+    lacks = frozenset()
     domain = "localhost"
     other_domain = "second.localhost"
     host = "127.0.0.1"
@@ -114,9 +116,13 @@ class Server:
         if not os.environ.get("KEEP"):
             shutil.rmtree(self.folder, ignore_errors=True)
 
+    def new_name(self, name="user"):
+        """A localpart nobody has."""
+        return f"{name}-{secrets.token_hex(4)}"
+
     def new_user(self, name="user", password=None):
         """An account nobody else has; (localpart, password)."""
-        user, password = f"{name}-{secrets.token_hex(4)}", password or f"pw-{secrets.token_hex(4)}"
+        user, password = self.new_name(name), password or f"pw-{secrets.token_hex(4)}"
         self.add_user(user, password)
         return user, password
 
@@ -127,6 +133,10 @@ class Prosody(Server):
     name = "prosody"
     websocket_path = "/xmpp-websocket"
     version_name = "Prosody"
+    lacks = frozenset({
+        "SCRAM-SHA-512", "EXTERNAL", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-512-PLUS",
+        "jabber:iq:last", "msgoffline",
+    })
 
     def configure(self):
         (self.folder / "data").mkdir()
@@ -163,10 +173,10 @@ VirtualHost "{self.other_domain}"
         return ["prosody", "-F", "--config", str(self.folder / "prosody.cfg.lua")]
 
     def add_user(self, user, password, domain=None):
-        accounts = self.folder / "data" / (domain or self.domain).replace("-", "%2d") / "accounts"
+        encode = lambda name: "".join(c if c.isalnum() else f"%{ord(c):02x}" for c in name)
+        accounts = self.folder / "data" / encode(domain or self.domain) / "accounts"
         accounts.mkdir(parents=True, exist_ok=True)
-        escaped = "".join(c if c.isalnum() else f"%{ord(c):02x}" for c in user)
-        (accounts / f"{escaped}.dat").write_text(f'return {{ ["password"] = "{password}" }};\n')
+        (accounts / f"{encode(user)}.dat").write_text(f'return {{ ["password"] = "{password}" }};\n')
 
 
 
