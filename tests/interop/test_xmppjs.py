@@ -1,0 +1,160 @@
+"""@xmpp/client (npm) over TCP and WebSocket, with a slixmpp user at the other end."""
+
+import asyncio
+import contextlib
+import json
+import os
+import uuid
+from pathlib import Path
+
+import pytest
+from interop.slix import TIMEOUT, session
+
+DEVICE = Path(__file__).parent / "xmppjs" / "device.mjs"
+
+
+class Device:
+    """A Node process running device.mjs."""
+
+    def __init__(self, process):
+        self.process = process
+        self.waiting = []
+
+    def tell(self, command, **more):
+        self.process.stdin.write(json.dumps({"command": command, **more}).encode() + b"\n")
+
+    async def happens(self, *events):
+        """The next of `events`; others wait in line for whoever asks for them."""
+        for event in self.waiting:
+            if event["event"] in events:
+                self.waiting.remove(event)
+                return event
+        async with asyncio.timeout(TIMEOUT):
+            while line := await self.process.stdout.readline():
+                event = json.loads(line)
+                if event["event"] in events:
+                    return event
+                self.waiting.append(event)
+        raise AssertionError(f"the device ended; it told {self.waiting}")
+
+    async def bodies(self, count):
+        return [(await self.happens("message"))["body"] for _ in range(count)]
+
+    async def ask(self, to, name, xmlns):
+        self.tell("ask", to=to, name=name, xmlns=xmlns)
+        return await self.happens("answer")
+
+
+@contextlib.asynccontextmanager
+async def device(server, service, user, password, **options):
+    settings = {
+        "service": service, "domain": server.domain, "username": user, "password": password, **options,
+    }
+    process = await asyncio.create_subprocess_exec(
+        "node", str(DEVICE), json.dumps(settings),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        env=os.environ | {"NODE_EXTRA_CA_CERTS": str(server.certificate), "NODE_NO_WARNINGS": "1"},
+    )
+    try:
+        yield Device(process)
+    finally:
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), 5)
+        except asyncio.TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+ROADS = ["starttls", "direct TLS", "websocket"]
+
+
+def service(server, road):
+    return {
+        "starttls": f"xmpp://{server.host}:{server.port}",
+        "direct TLS": f"xmpps://{server.domain}:{server.tls_port}",
+        "websocket": server.websocket,
+    }[road]
+
+
+@pytest.mark.parametrize("road", ROADS)
+async def test_xmppjs_chats_with_slixmpp(server, road):
+    romeo, juliet = server.new_user("romeo"), server.new_user("juliet")
+    async with session(server, *romeo) as r, device(server, service(server, road), *juliet) as j:
+        jid = (await j.happens("online", "failed"))["jid"]
+        assert jid.startswith(f"{juliet[0]}@{server.domain}/")
+        j.tell("presence")
+        await j.ask(server.domain, "ping", "urn:xmpp:ping")
+        r.send_message(mto=jid, mbody="Ünïcode <over> any road & 🎉", mtype="chat")
+        got = await j.happens("message")
+        assert (got["body"], got["from"]) == ("Ünïcode <over> any road & 🎉", str(r.boundjid))
+        j.tell("message", to=got["from"], body="and back", id="back1")
+        answer = await r.happens("message")
+        assert (answer["body"], str(answer["from"])) == ("and back", jid)
+
+
+@pytest.mark.parametrize("road", ROADS)
+async def test_xmppjs_gets_what_waited(server, road):
+    romeo, juliet = server.new_user("romeo"), server.new_user("juliet")
+    async with session(server, *romeo) as r:
+        for number in range(30):
+            r.send_message(mto=f"{juliet[0]}@{server.domain}", mbody=f"m{number}", mtype="chat")
+        await r.settle()
+    async with device(server, service(server, road), *juliet) as j:
+        await j.happens("online", "failed")
+        j.tell("presence")
+        assert await j.bodies(30) == [f"m{n}" for n in range(30)]
+
+
+@pytest.mark.parametrize("road", ["starttls", "websocket"])
+async def test_xmppjs_resumes_after_a_cut(server, road):
+    romeo, juliet = server.new_user("romeo"), server.new_user("juliet")
+    async with session(server, *romeo) as r, device(server, service(server, road), *juliet) as j:
+        jid = (await j.happens("online", "failed"))["jid"]
+        j.tell("presence")
+        await j.ask(server.domain, "ping", "urn:xmpp:ping")
+        expected = []
+        for round_number in range(3):
+            for number in range(10):
+                expected.append(f"{round_number}.{number}")
+                r.send_message(mto=jid, mbody=expected[-1], mtype="chat")
+            j.tell("cut")
+            assert await j.happens("resumed", "fail", "failed") == {"event": "resumed"}
+        j.tell("message", to=str(r.boundjid), body="still here", id="s1")
+        assert (await r.happens("message"))["from"] == jid
+        await r.settle()
+        await j.ask(server.domain, "ping", "urn:xmpp:ping")
+        assert await j.bodies(30) == expected
+
+
+async def test_xmppjs_is_told_that_the_password_is_wrong(server):
+    user, _ = server.new_user()
+    async with device(server, service(server, "starttls"), user, "wrong") as j:
+        failure = await j.happens("failed", "online")
+        assert failure["condition"] == "not-authorized"
+
+
+async def test_xmppjs_signs_in_again_with_a_token(server):
+    """SASL2 with Bind 2 and FAST (XEP-0388, -0386, -0484): the second sign-in shows no password."""
+    if "FAST" in server.lacks:
+        pytest.skip(f"{server.name} has no FAST")
+    user, password = server.new_user()
+    agent = str(uuid.uuid4())
+    road = service(server, "starttls")
+    async with device(server, road, user, password, userAgent=agent) as first:
+        used = await first.happens("mechanism")
+        assert used == {
+            "event": "mechanism", "mechanism": "SCRAM-SHA-1", "profile": "urn:xmpp:sasl:2",
+        }
+        token = (await first.happens("token"))["token"]
+        assert (await first.happens("online"))["jid"].startswith(f"{user}@{server.domain}/")
+        assert token["mechanism"] == "HT-SHA-256-NONE"
+        first.tell("stop")
+        await first.process.wait()
+    async with device(server, road, user, "no password", userAgent=agent, token=token) as again:
+        assert (await again.happens("mechanism"))["mechanism"] == "HT-SHA-256-NONE"
+        assert (await again.happens("online"))["jid"].startswith(f"{user}@{server.domain}/")
+        again.tell("presence")
+        assert "condition" not in await again.ask(server.domain, "ping", "urn:xmpp:ping")
+    async with device(server, road, user, "no password", userAgent=str(uuid.uuid4()), token=token) as thief:
+        assert (await thief.happens("failed", "online"))["event"] == "failed"

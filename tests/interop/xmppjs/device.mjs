@@ -1,0 +1,75 @@
+// One device on @xmpp/client, led by JSON lines: commands come in on stdin, events go out on stdout.
+// test_xmppjs.py is the other end.
+import { webcrypto } from "node:crypto";
+import { createInterface } from "node:readline";
+import { client, xml } from "@xmpp/client";
+import { WebSocket } from "ws";
+
+// What @xmpp/client expects as globals, as in a browser; Node before 22 lacks them, and only this
+// WebSocket can be cut without a word.
+globalThis.WebSocket = WebSocket;
+globalThis.crypto ??= webcrypto;
+
+const tell = (event, more = {}) => process.stdout.write(JSON.stringify({ event, ...more }) + "\n");
+
+const { token, ...options } = JSON.parse(process.argv[2]);
+if (options.userAgent) {
+  options.userAgent = xml("user-agent", { id: options.userAgent }, [xml("software", {}, "device.mjs")]);
+}
+const device = client(options);
+device.reconnect.delay = 50;
+
+// A token from an earlier run of this device (FAST); a new one is told, so that it can be kept.
+device.fast.fetchToken = async () => token;
+device.fast.saveToken = async (saved) => tell("token", { token: saved });
+
+device.on("online", (jid) => tell("online", { jid: jid.toString() }));
+device.on("offline", () => tell("offline"));
+device.on("disconnect", () => tell("disconnect"));
+device.on("error", (error) => tell("error", { message: String(error), condition: error.condition }));
+device.streamManagement.on("resumed", () => tell("resumed"));
+device.streamManagement.on("ack", (stanza) => tell("ack", { id: stanza.attrs.id }));
+device.streamManagement.on("fail", (stanza) => tell("fail", { id: stanza.attrs.id }));
+device.on("send", (element) => {
+  if (element.name === "auth" || element.name === "authenticate") {
+    tell("mechanism", { mechanism: element.attrs.mechanism, profile: element.attrs.xmlns });
+  }
+});
+device.on("stanza", (stanza) => {
+  if (stanza.name === "message") {
+    const { from, id, type } = stanza.attrs;
+    tell("message", { from, id, type, body: stanza.getChildText("body") });
+  }
+});
+
+const commands = {
+  presence: () => device.send(xml("presence")),
+  message: ({ to, body, id }) => device.send(xml("message", { to, id, type: "chat" }, xml("body", {}, body))),
+  async ask({ to, name, xmlns }) {
+    try {
+      const answer = await device.iqCaller.get(xml(name, { xmlns }), to);
+      tell("answer", { xml: answer?.toString() ?? "" });
+    } catch (error) {
+      tell("answer", { condition: error.condition ?? String(error) });
+    }
+  },
+  // The line goes dead without a word; @xmpp/reconnect then dials again.
+  cut() {
+    const { socket } = device.socket;
+    if (socket.destroy) socket.destroy();
+    else socket.terminate();
+  },
+  async stop() {
+    await device.stop();
+    process.exit(0);
+  },
+};
+
+const lines = createInterface({ input: process.stdin });
+lines.on("line", async (line) => {
+  const { command, ...more } = JSON.parse(line);
+  await commands[command](more);
+});
+lines.on("close", () => process.exit(0));
+
+await device.start().catch((error) => tell("failed", { message: String(error), condition: error.condition }));
