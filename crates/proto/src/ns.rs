@@ -1,0 +1,122 @@
+//! The namespaces of the protocols we speak.
+
+/// `xml:` itself.
+pub const XML: &str = "http://www.w3.org/XML/1998/namespace";
+/// `xmlns:` itself.
+pub const XMLNS: &str = "http://www.w3.org/2000/xmlns/";
+
+/// Content of client streams (RFC 6120 §4.8.2).
+pub const CLIENT: &str = "jabber:client";
+/// Content of server streams (RFC 6120 §4.8.2).
+pub const SERVER: &str = "jabber:server";
+/// The stream itself (RFC 6120 §4.8.1).
+pub const STREAM: &str = "http://etherx.jabber.org/streams";
+/// Stream error conditions (RFC 6120 §4.9.3).
+pub const STREAM_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-streams";
+/// Stanza error conditions (RFC 6120 §8.3.3).
+pub const STANZA_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
+/// STARTTLS (RFC 6120 §5).
+pub const TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
+/// SASL (RFC 6120 §6).
+pub const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
+/// Resource binding (RFC 6120 §7).
+pub const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
+/// Session establishment (RFC 3921 §3), a no-op since RFC 6121.
+pub const SESSION: &str = "urn:ietf:params:xml:ns:xmpp-session";
+/// Framing over WebSocket (RFC 7395 §3.3).
+pub const FRAMING: &str = "urn:ietf:params:xml:ns:xmpp-framing";
+/// Roster (RFC 6121 §2).
+pub const ROSTER: &str = "jabber:iq:roster";
+/// Roster versioning (RFC 6121 §2.6).
+pub const ROSTER_VERSIONING: &str = "urn:xmpp:features:rosterver";
+/// Subscription pre-approval (RFC 6121 §3.4).
+pub const PRE_APPROVAL: &str = "urn:xmpp:features:pre-approval";
+
+/// Data forms (XEP-0004).
+pub const DATA_FORMS: &str = "jabber:x:data";
+/// Last activity (XEP-0012).
+pub const LAST_ACTIVITY: &str = "jabber:iq:last";
+/// Disco info (XEP-0030).
+pub const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
+/// Disco items (XEP-0030).
+pub const DISCO_ITEMS: &str = "http://jabber.org/protocol/disco#items";
+/// Private XML storage (XEP-0049).
+pub const PRIVATE: &str = "jabber:iq:private";
+/// vcard-temp (XEP-0054).
+pub const VCARD: &str = "vcard-temp";
+/// Result set management (XEP-0059).
+pub const RSM: &str = "http://jabber.org/protocol/rsm";
+/// In-band registration (XEP-0077).
+pub const REGISTER: &str = "jabber:iq:register";
+/// The stream feature of in-band registration (XEP-0077).
+pub const REGISTER_FEATURE: &str = "http://jabber.org/features/iq-register";
+/// Chat states (XEP-0085).
+pub const CHAT_STATES: &str = "http://jabber.org/protocol/chatstates";
+/// Software version (XEP-0092).
+pub const VERSION: &str = "jabber:iq:version";
+/// Entity capabilities (XEP-0115).
+pub const CAPS: &str = "http://jabber.org/protocol/caps";
+/// vCard-based avatars (XEP-0153).
+pub const VCARD_UPDATE: &str = "vcard-temp:x:update";
+/// Message receipts (XEP-0184).
+pub const RECEIPTS: &str = "urn:xmpp:receipts";
+/// Blocking command (XEP-0191).
+pub const BLOCKING: &str = "urn:xmpp:blocking";
+/// Application-specific error of the blocking command (XEP-0191).
+pub const BLOCKING_ERRORS: &str = "urn:xmpp:blocking:errors";
+/// Stream management (XEP-0198).
+pub const SM: &str = "urn:xmpp:sm:3";
+/// Ping (XEP-0199).
+pub const PING: &str = "urn:xmpp:ping";
+/// Entity time (XEP-0202).
+pub const TIME: &str = "urn:xmpp:time";
+/// Delayed delivery (XEP-0203).
+pub const DELAY: &str = "urn:xmpp:delay";
+/// Carbons (XEP-0280).
+pub const CARBONS: &str = "urn:xmpp:carbons:2";
+/// The rules of carbons (XEP-0280).
+pub const CARBONS_RULES: &str = "urn:xmpp:carbons:rules:0";
+/// Forwarding (XEP-0297).
+pub const FORWARD: &str = "urn:xmpp:forward:0";
+/// Last message correction (XEP-0308).
+pub const CORRECTION: &str = "urn:xmpp:message-correct:0";
+/// Message archive (XEP-0313).
+pub const MAM: &str = "urn:xmpp:mam:2";
+/// Chat markers (XEP-0333).
+pub const MARKERS: &str = "urn:xmpp:chat-markers:0";
+/// Processing hints (XEP-0334).
+pub const HINTS: &str = "urn:xmpp:hints";
+/// Client state indication (XEP-0352).
+pub const CSI: &str = "urn:xmpp:csi:0";
+/// Jingle message initiation (XEP-0353).
+pub const JINGLE_MESSAGE: &str = "urn:xmpp:jingle-message:0";
+/// Stanza ids (XEP-0359).
+pub const STANZA_ID: &str = "urn:xmpp:sid:0";
+/// SASL2 (XEP-0388).
+pub const SASL2: &str = "urn:xmpp:sasl:2";
+/// Bind 2 (XEP-0386).
+pub const BIND2: &str = "urn:xmpp:bind:0";
+/// SASL channel-binding types (XEP-0440).
+pub const SASL_CHANNEL_BINDING: &str = "urn:xmpp:sasl-cb:0";
+/// SCRAM downgrade protection (XEP-0474).
+pub const SASL_DOWNGRADE: &str = "urn:xmpp:ssdp:0";
+/// FAST tokens (XEP-0484).
+pub const FAST: &str = "urn:xmpp:fast:0";
+/// MUC user (XEP-0045).
+pub const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
+/// Direct MUC invitations (XEP-0249).
+pub const CONFERENCE: &str = "jabber:x:conference";
+/// PubSub events (XEP-0060).
+pub const PUBSUB_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
+/// OMEMO, the form in use (XEP-0384 0.3).
+pub const OMEMO_LEGACY: &str = "eu.siacs.conversations.axolotl";
+/// OMEMO (XEP-0384).
+pub const OMEMO: &str = "urn:xmpp:omemo:2";
+/// Explicit message encryption (XEP-0380).
+pub const EME: &str = "urn:xmpp:eme:0";
+/// Reactions (XEP-0444).
+pub const REACTIONS: &str = "urn:xmpp:reactions:0";
+/// Message retraction (XEP-0424).
+pub const RETRACT: &str = "urn:xmpp:message-retract:1";
+/// Out-of-band data in messages (XEP-0066).
+pub const OOB: &str = "jabber:x:oob";
