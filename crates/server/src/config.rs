@@ -17,6 +17,7 @@ pub(crate) use read::{load, parse};
 pub(crate) use reload::{Changes, changes};
 pub(crate) use value::Keep;
 
+use posthaste_proto::jid::BareJid;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -42,7 +43,7 @@ pub(crate) struct Config {
 /// A domain that is served, and what it does differently from the rest of the server.
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
-    pub(crate) domain: String,
+    pub(crate) domain: BareJid,
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) private_key: Option<PathBuf>,
     pub(crate) registration: Option<bool>,
@@ -51,7 +52,8 @@ pub(crate) struct Host {
 
 impl Host {
     fn new(domain: &str) -> Result<Self, String> {
-        let domain = domain.to_lowercase();
+        let domain =
+            BareJid::new(None, domain).map_err(|error| format!("is not a domain: {error}"))?;
         Ok(Self {
             domain,
             certificate: None,
@@ -59,6 +61,11 @@ impl Host {
             registration: None,
             keep: None,
         })
+    }
+
+    /// The name of its section, as complaints write it.
+    pub(crate) fn key(&self) -> String {
+        format!("host.\"{}\"", self.domain)
     }
 
     /// The host of a configuration that names none.

@@ -52,7 +52,7 @@ fn check_certificates(config: &Config, complaints: &mut Vec<Complaint>) {
         config.tls.private_key.as_ref(),
     );
     for host in &config.hosts {
-        let key = format!("host.\"{}\"", host.domain);
+        let key = host.key();
         pair(&key, host.certificate.as_ref(), host.private_key.as_ref());
     }
     let bare = config.hosts.iter().find(|host| host.certificate.is_none());
@@ -98,7 +98,7 @@ fn check_addresses(config: &Config, complaints: &mut Vec<Complaint>) {
 /// Reads the certificates as the gate will.
 fn check_files(config: &Config, complaints: &mut Vec<Complaint>) {
     let own = config.hosts.iter().map(|host| {
-        let key = format!("host.\"{}\"", host.domain);
+        let key = host.key();
         (key, &host.certificate, &host.private_key)
     });
     let shared = (
@@ -256,6 +256,10 @@ mod tests {
             (
                 "[host.\"a.example\"]\n[host.\"A.example\"]\n",
                 "is the same host as another",
+            ),
+            (
+                "[host.\"A.example\"]\ncertificate = \"x\"\n",
+                "p.toml:2: host.\"a.example\".certificate: wants private_key",
             ),
             (
                 "[host.\"a.example\"]\nkeep = \"1h\"\n",
