@@ -121,9 +121,6 @@ pub struct Limits {
     pub stanzas_per_turn: usize,
     /// Time to wait, after the stream is closed, for the peer to take the last bytes and close.
     pub linger: Duration,
-    /// Requests on one HTTP connection, and so the time a keep-alive connection may live without
-    /// becoming a WebSocket.
-    pub http_requests_per_connection: usize,
 }
 
 impl Default for Limits {
@@ -145,7 +142,6 @@ impl Default for Limits {
             burst_bytes: 1024 * 1024,
             stanzas_per_turn: 64,
             linger: Duration::from_secs(2),
-            http_requests_per_connection: 1_000,
         }
     }
 }

@@ -9,14 +9,18 @@ mod admission;
 mod bucket;
 mod config;
 mod error;
+mod http;
+mod listen;
 mod pool;
 mod stats;
 mod tls;
+mod transport;
 mod wheel;
 
 pub use config::{
     GateConfig, HostCertificate, HttpConfig, Limits, ListenerConfig, ListenerKind, TlsConfig,
 };
 pub use error::GateError;
+pub use http::{Body, HttpPeer, HttpService, Routes};
 pub use stats::{GateStats, TransportKind};
 pub use tls::{TlsFacts, TlsStore};
