@@ -121,6 +121,8 @@ pub struct Limits {
     pub stanzas_per_turn: usize,
     /// Time to wait, after the stream is closed, for the peer to take the last bytes and close.
     pub linger: Duration,
+    /// Requests on one HTTP connection before it has to be made anew.
+    pub http_requests_per_connection: usize,
 }
 
 impl Default for Limits {
@@ -142,6 +144,7 @@ impl Default for Limits {
             burst_bytes: 1024 * 1024,
             stanzas_per_turn: 64,
             linger: Duration::from_secs(2),
+            http_requests_per_connection: 1_000,
         }
     }
 }

@@ -7,11 +7,16 @@
 
 mod admission;
 mod bucket;
+mod channel;
+mod closing;
 mod config;
 mod error;
 mod http;
+mod inbox;
 mod listen;
+mod outbox;
 mod pool;
+mod shared;
 mod stats;
 mod tls;
 mod transport;

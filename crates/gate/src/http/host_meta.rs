@@ -71,7 +71,7 @@ fn web_socket_link(host: Option<&str>, secure: bool, public: Option<&str>) -> Op
 
 fn xml(link: &str) -> String {
     let mut href = Vec::new();
-    posthaste_proto::xml::escape_attr(link, &mut href);
+    posthaste_proto::xml::escape_attr(&mut href, link);
     let href = String::from_utf8_lossy(&href);
     format!(
         "<?xml version='1.0' encoding='utf-8'?>\n\

@@ -9,12 +9,13 @@ mod upgrade;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE};
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
@@ -97,6 +98,7 @@ pub(crate) struct Http {
     pub(crate) config: HttpConfig,
     pub(crate) routes: Routes,
     pub(crate) head_timeout: Duration,
+    pub(crate) requests_per_connection: usize,
 }
 
 impl Http {
@@ -109,9 +111,17 @@ impl Http {
         stats: &GateStats,
     ) -> Option<(Transport, Bytes)> {
         let upgraded: Mutex<Option<OnUpgrade>> = Mutex::new(None);
+        let requests = AtomicUsize::new(0);
         let service = service_fn(|request| async {
             count(&stats.http_requests, 1);
-            Ok::<_, Infallible>(self.answer(request, peer, &upgraded).await)
+            let mut response = self.answer(request, peer, &upgraded).await;
+            if requests.fetch_add(1, Ordering::Relaxed) + 1 >= self.requests_per_connection {
+                response
+                    .headers_mut()
+                    .entry(CONNECTION)
+                    .or_insert(HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -218,6 +228,7 @@ mod tests {
             config: HttpConfig::default(),
             routes,
             head_timeout: Duration::from_millis(200),
+            requests_per_connection: 2,
         }
     }
 
@@ -295,6 +306,13 @@ mod tests {
         );
         let (answer, _) = exchange(&long).await;
         assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_has_a_bounded_number_of_requests() {
+        let request = "GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let (answer, _) = exchange(&request.repeat(3)).await;
+        assert_eq!(answer.matches("HTTP/1.1 404").count(), 2, "{answer}");
     }
 
     #[tokio::test]
