@@ -8,5 +8,4 @@ pub mod jid;
 pub mod ns;
 pub mod sasl;
 pub mod stanza;
-pub mod websocket;
 pub mod xml;
