@@ -8,4 +8,5 @@ pub mod jid;
 pub mod ns;
 pub mod sasl;
 pub mod stanza;
+pub mod stream;
 pub mod xml;

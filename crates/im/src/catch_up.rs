@@ -1,0 +1,253 @@
+//! Brings a session up to date from its home's log: what waited while nobody was there, what a slow reader did not have
+//! room for, and what must be written again after a resumption. One page at a time, under the home's lock, so that
+//! nothing appended meanwhile is missed or comes twice.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use posthaste_kv::{Scan, prefix_end};
+use posthaste_proto::ns;
+use posthaste_proto::xml::Element;
+
+use crate::codec;
+use crate::error::WalkError;
+use crate::ext::carbons;
+use crate::home::{Attendee, Home, HomeState};
+use crate::log::{ArchiveId, Entry};
+use crate::node::Node;
+use crate::session::{Form, Item, Lag, QueueLimits, Session, What};
+use crate::tables;
+
+/// Log entries read at a time. A page of ordinary messages is about 30 KB.
+const PAGE: usize = 64;
+
+/// A session has taken these entries.
+pub async fn delivered(node: &Arc<Node>, home: &Arc<Home>, ids: &[ArchiveId]) {
+    let Ok(mut state) = home.lock(node).await else {
+        return;
+    };
+    for id in ids {
+        state.delivery.acked(*id);
+    }
+    node.note_dirty(home, &mut state);
+}
+
+/// Everything that a session's queue cannot do by itself.
+pub async fn work(node: &Arc<Node>, home: &Arc<Home>, session: &Arc<Session>) {
+    let mut state = match home.lock(node).await {
+        Ok(state) => state,
+        Err(error) => return give_up(node, session, &error),
+    };
+    let written = session.state().take_written_unmanaged();
+    for id in written {
+        state.delivery.acked(id);
+    }
+    node.note_dirty(home, &mut state);
+    let limits = node.config().queue;
+    let outcome = match load_queued(node, &state, session).await {
+        Ok(()) => page(node, &mut state, session, limits).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = outcome {
+        give_up(node, session, &error);
+    }
+}
+
+/// The log cannot be read: the session goes, what it has not taken stays where it is.
+fn give_up(node: &Node, session: &Session, error: &WalkError) {
+    node.stats.store_errors.count();
+    tracing::warn!(%error, "a session could not be brought up to date from its log");
+    let condition = posthaste_proto::error::StreamCondition::InternalServerError;
+    session
+        .state()
+        .close(posthaste_proto::error::StreamError::new(condition));
+}
+
+/// Gives queued entries their bytes, after a resumption.
+async fn load_queued(node: &Node, state: &HomeState, session: &Session) -> Result<(), WalkError> {
+    let wanted = session.state().to_load(PAGE);
+    for (_, id, form) in wanted {
+        match node
+            .kv()
+            .get(&state.partition, &tables::log_key(id))
+            .await?
+        {
+            Some(value) => {
+                let entry = Entry::decode(value)?;
+                let xml = carbons::shown_as(form, &state.jid, &session.jid, &entry.stanza);
+                session.state().loaded(id, &xml);
+            }
+            None => session.state().vanished(id),
+        }
+    }
+    Ok(())
+}
+
+/// Reads the next page for a session that lags, if its queue is empty.
+async fn page(
+    node: &Node,
+    state: &mut HomeState,
+    session: &Arc<Session>,
+    limits: QueueLimits,
+) -> Result<(), WalkError> {
+    let Some(mut lag) = session.state().lag() else {
+        return Ok(());
+    };
+    let (items, bytes) = session.state().room(limits);
+    if items == 0 || bytes == 0 {
+        return Ok(());
+    }
+    let from = tables::log_key(ArchiveId(lag.at.0 + 1));
+    let limit = PAGE.min(items);
+    let rows = node
+        .kv()
+        .scan(
+            &state.partition,
+            Scan::range(from, prefix_end(tables::LOG), limit),
+        )
+        .await?;
+    let at_end = rows.len() < limit;
+    let mut filled = 0;
+    for (key, value) in rows {
+        let Some(id) = tables::key_id(tables::LOG, &key) else {
+            continue;
+        };
+        // At least one goes in, however long: else a session with little room would never get on.
+        if filled > 0 && filled + value.len() > bytes {
+            session.state().set_lag(Some(lag));
+            return Ok(());
+        }
+        let entry = Entry::decode(value)?;
+        if let Some(item) = take(state, session, lag, id, &entry)? {
+            filled += item.xml.as_ref().map_or(0, Bytes::len);
+            session.state().push_caught_up(item);
+        }
+        lag.at = id;
+    }
+    if at_end {
+        finish(state, session, lag);
+    } else {
+        session.state().set_lag(Some(lag));
+    }
+    Ok(())
+}
+
+/// The session has reached the end of the log: from here on it is served live.
+fn finish(state: &mut HomeState, session: &Session, lag: Lag) {
+    session.state().set_lag(None);
+    let eligible = state
+        .attendee(session.id)
+        .is_some_and(Attendee::takes_messages);
+    let took_all = state
+        .delivery
+        .waiting_after()
+        .is_some_and(|after| lag.since <= after);
+    if eligible && took_all {
+        state.delivery.nothing_waits();
+    }
+    if state.drainer == Some(session.id) {
+        state.drainer = None;
+    }
+}
+
+/// The item that a log entry makes for this session, if it is for it.
+fn take(
+    state: &mut HomeState,
+    session: &Session,
+    lag: Lag,
+    id: ArchiveId,
+    entry: &Entry,
+) -> Result<Option<Item>, WalkError> {
+    let Some(attendee) = state.attendee(session.id) else {
+        return Ok(None);
+    };
+    let waits = !entry.outgoing && entry.offline;
+    let form = if waits && state.delivery.is_waiting(id) && attendee.takes_messages() {
+        Some(Form::Direct)
+    } else if id > lag.all_after {
+        form_for(attendee, entry)?
+    } else {
+        None
+    };
+    let Some(form) = form else { return Ok(None) };
+    let missed_live = id > lag.all_after;
+    if waits {
+        state.delivery.flying(id, 1);
+        if !entry.archive {
+            state.transient.push(id);
+        }
+    }
+    let stanza = if missed_live {
+        entry.stanza.clone()
+    } else {
+        delayed(state, id, &entry.stanza)?
+    };
+    let xml = carbons::shown_as(form, &state.jid, &session.jid, &stanza);
+    Ok(Some(Item {
+        what: What::Logged { id, form, waits },
+        xml: Some(xml),
+        hold: false,
+    }))
+}
+
+/// How a session that lags would have got this entry live.
+fn form_for(attendee: &Attendee, entry: &Entry) -> Result<Option<Form>, WalkError> {
+    let stanza = codec::stanza(&entry.stanza)?;
+    let own = attendee.session.jid.resource();
+    let copy = |form| (entry.carbon && attendee.carbons).then_some(form);
+    if entry.outgoing {
+        let sent_it = stanza.from.as_ref().and_then(|from| from.resource()) == Some(own);
+        return Ok(if sent_it {
+            None
+        } else {
+            copy(Form::CarbonSent)
+        });
+    }
+    Ok(match stanza.to.as_ref().and_then(|to| to.resource()) {
+        Some(resource) if resource == own => Some(Form::Direct),
+        None if attendee.takes_messages() => Some(Form::Direct),
+        _ => copy(Form::CarbonReceived),
+    })
+}
+
+/// XEP-0203: says since when the message has been waiting, in the name of the account's host.
+fn delayed(state: &HomeState, id: ArchiveId, xml: &Bytes) -> Result<Bytes, WalkError> {
+    let mut stanza = codec::stanza(xml)?;
+    let stamp = id.timestamp().to_string();
+    let delay = Element::new("delay", ns::DELAY)
+        .with_attr("from", state.jid.domain())
+        .with_attr("stamp", stamp);
+    stanza.push_child(&delay);
+    Ok(stanza.encode())
+}
+
+/// A session has become able to take messages: what waits is its, unless another one is taking it already.
+pub fn begin(state: &mut HomeState, session: &Session) {
+    let Some(waiting_after) = state.delivery.waiting_after() else {
+        return;
+    };
+    if state
+        .drainer
+        .is_some_and(|drainer| state.attendee(drainer).is_some())
+    {
+        return;
+    }
+    state.drainer = Some(session.id);
+    let newest = state.delivery.last();
+    let mut queue = session.state();
+    let lag = match queue.lag() {
+        // It lags already: what it has looked at it does not take twice.
+        Some(lag) => Lag {
+            at: lag.at.min(waiting_after),
+            all_after: lag.all_after.max(lag.at),
+            since: lag.since.min(waiting_after),
+        },
+        None => Lag {
+            at: waiting_after,
+            all_after: newest,
+            since: waiting_after,
+        },
+    };
+    queue.set_lag(Some(lag));
+    queue.wake();
+}

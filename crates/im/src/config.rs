@@ -1,0 +1,77 @@
+//! What an operator decides of the heart's behaviour. The server crate reads it from its file.
+
+use posthaste_proto::jid::BareJid;
+
+use crate::session::QueueLimits;
+
+/// How long messages stay in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Until they are delivered.
+    Delivered,
+    /// So many days, and in any case until they are delivered.
+    Days(u32),
+    /// For good.
+    Forever,
+}
+
+/// One virtual host.
+#[derive(Clone, Debug)]
+pub struct HostConfig {
+    /// Its domain, as a bare JID without a local part.
+    pub domain: BareJid,
+    /// Retention of its accounts' logs.
+    pub keep: Keep,
+    /// May anyone make an account by in-band registration (XEP-0077), and change a password or remove it by it?
+    pub registration: bool,
+}
+
+/// Settings of the heart.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The virtual hosts, at least one.
+    pub hosts: Vec<HostConfig>,
+    /// How long a session waits for its client to resume it (XEP-0198 §5), in seconds; 0 turns resumption off.
+    pub resume_seconds: u32,
+    /// Bounds of each session's queue.
+    pub queue: QueueLimits,
+    /// Sessions of one account at the same time; each costs memory on every message.
+    pub sessions_per_account: usize,
+    /// Contacts in one roster.
+    pub roster_items: usize,
+    /// Bytes of one stored vCard or private XML element.
+    pub stored_xml_bytes: usize,
+    /// Addresses one account may block.
+    pub blocked_addresses: usize,
+    /// Addresses for XEP-0157, as (kind such as `abuse-addresses`, URI).
+    pub contacts: Vec<(String, String)>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            hosts: Vec::new(),
+            // Ten minutes bridge a tunnel or a change of networks.
+            resume_seconds: 600,
+            queue: QueueLimits {
+                // Enough for a screenful of history and a burst; what does not fit is in the log.
+                bytes: 128 * 1024,
+                items: 1000,
+            },
+            sessions_per_account: 50,
+            roster_items: 5000,
+            stored_xml_bytes: 256 * 1024,
+            blocked_addresses: 5000,
+            contacts: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// The settings of a domain, if it is one of ours.
+    pub fn host(&self, domain: &str) -> Option<&HostConfig> {
+        self.hosts
+            .iter()
+            .find(|host| host.domain.as_str() == domain)
+    }
+}

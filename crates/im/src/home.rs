@@ -1,0 +1,230 @@
+//! A home: the one place where the state of one bare JID lives and where what happens to it is put in order.
+//!
+//! Its state is loaded when a walk needs it and leaves memory when nobody is there. Only the holder of the lock sees
+//! it: one home, one walk at a time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use posthaste_kv::{Kv, Partition, Scan, prefix_end};
+use posthaste_proto::jid::{BareJid, Jid};
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
+
+use crate::clock::Timestamp;
+use crate::error::WalkError;
+use crate::log::{ArchiveId, Cursor, Delivery};
+use crate::node::Node;
+use crate::outbox;
+use crate::router::Envelope;
+use crate::session::{Session, SessionId};
+use crate::session_store;
+use crate::tables;
+
+/// The place of one bare JID. Shared by the node's table and by the connections of its sessions.
+#[derive(Debug)]
+pub struct Home {
+    /// Whose home this is.
+    pub jid: BareJid,
+    state: Mutex<Option<Box<HomeState>>>,
+    used_at: AtomicU64,
+}
+
+/// A home's state, locked for one walk.
+pub type HomeGuard<'a> = MappedMutexGuard<'a, HomeState>;
+
+impl Home {
+    /// A home whose state is not in memory yet.
+    pub fn new(jid: BareJid) -> Home {
+        Home {
+            jid,
+            state: Mutex::new(None),
+            used_at: AtomicU64::new(0),
+        }
+    }
+
+    /// Waits for this home's turn and loads its state if it is not in memory.
+    pub async fn lock(&self, node: &Node) -> Result<HomeGuard<'_>, WalkError> {
+        let mut slot = self.state.lock().await;
+        self.used_at.store(node.now().millis(), Ordering::Relaxed);
+        if slot.is_none() {
+            *slot = Some(Box::new(HomeState::load(node, &self.jid).await?));
+        }
+        // The closure cannot fail: the state was put there above, under this lock.
+        Ok(MutexGuard::map(slot, |slot| match slot {
+            Some(state) => &mut **state,
+            None => unreachable!("a locked home's state is loaded"),
+        }))
+    }
+
+    /// Forgets the state if nobody is there and nothing is unsaved, unless it was used since `since`. Answers whether
+    /// the home can be dropped.
+    pub fn forget_if_idle(&self, since: Timestamp) -> bool {
+        if self.used_at.load(Ordering::Relaxed) > since.millis() {
+            return false;
+        }
+        let Ok(mut slot) = self.state.try_lock() else {
+            return false;
+        };
+        let idle = slot
+            .as_ref()
+            .is_none_or(|state| state.sessions.is_empty() && !state.delivery.is_dirty());
+        if idle {
+            *slot = None;
+        }
+        idle
+    }
+
+    /// The state, if it is in memory and nobody is using it now: for statistics only.
+    pub fn peek<T>(&self, look: impl FnOnce(&HomeState) -> T) -> Option<T> {
+        let slot = self.state.try_lock().ok()?;
+        slot.as_deref().map(look)
+    }
+}
+
+/// What a session has said of itself that only its home needs to know.
+#[derive(Debug)]
+pub struct Attendee {
+    /// The session.
+    pub session: Arc<Session>,
+    /// Its last broadcast presence, if it is available (RFC 6121 §4.2).
+    pub available: Option<Box<Available>>,
+    /// Did it ask for the roster (RFC 6121 §2.2), so that it gets roster pushes?
+    pub interested: bool,
+    /// Did it ask for the block list (XEP-0191 §3.1), so that it gets its pushes?
+    pub block_interested: bool,
+    /// Does it want copies of what the other resources send and receive (XEP-0280)?
+    pub carbons: bool,
+    /// To whom it sent directed presence (RFC 6121 §4.6).
+    pub directed: Vec<Jid>,
+}
+
+/// The availability of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Available {
+    /// RFC 6121 §4.7.2.3: -128 to 127.
+    pub priority: i8,
+    /// When it was sent: becomes the delay stamp of an answer to a probe (XEP-0203).
+    pub since: Timestamp,
+    /// The presence stanza, with `from` and without `to`.
+    pub stanza: Bytes,
+}
+
+impl Attendee {
+    /// A session that has said nothing yet.
+    pub fn new(session: Arc<Session>) -> Attendee {
+        Attendee {
+            session,
+            available: None,
+            interested: false,
+            block_interested: false,
+            carbons: false,
+            directed: Vec::new(),
+        }
+    }
+
+    /// Does it take messages to the bare JID (RFC 6121 §8.5.2.1.1)?
+    pub fn takes_messages(&self) -> bool {
+        self.available
+            .as_ref()
+            .is_some_and(|available| available.priority >= 0)
+    }
+}
+
+/// The state of one bare JID.
+#[derive(Debug)]
+pub struct HomeState {
+    /// Whose state this is.
+    pub jid: BareJid,
+    /// Its partition of the store.
+    pub partition: Partition,
+    /// Is there an account?
+    pub has_account: bool,
+    /// Its sessions, in the order in which they were bound.
+    pub sessions: Vec<Attendee>,
+    /// What has been delivered of its log.
+    pub delivery: Delivery,
+    /// The session that is taking what waited; a second one does not take part of it away.
+    pub drainer: Option<SessionId>,
+    /// Entries that leave the log as soon as they are delivered, whatever the retention (XEP-0334 no-permanent-store).
+    pub transient: Vec<ArchiveId>,
+    /// Everything older has been dropped from the log by retention since the home was loaded.
+    pub kept_from: ArchiveId,
+    /// What was on its way to other homes when the server went down.
+    pub unsent: Vec<Envelope>,
+    /// Is it in the node's list of homes whose cursor is to be saved?
+    pub listed_dirty: bool,
+}
+
+impl HomeState {
+    async fn load(node: &Node, jid: &BareJid) -> Result<HomeState, WalkError> {
+        let partition =
+            Partition::new(jid.as_str()).map_err(|_| posthaste_kv::KvError::TooLarge)?;
+        let kv = node.kv();
+        let delivery = load_delivery(kv, &partition).await?;
+        let mut state = HomeState {
+            has_account: kv.get(&partition, tables::ACCOUNT).await?.is_some(),
+            sessions: Vec::new(),
+            delivery,
+            drainer: None,
+            transient: Vec::new(),
+            kept_from: ArchiveId(0),
+            unsent: outbox::load(kv, &partition).await?,
+            listed_dirty: false,
+            jid: jid.clone(),
+            partition,
+        };
+        session_store::restore(node, &mut state).await?;
+        Ok(state)
+    }
+
+    /// After a failed commit memory may be ahead of the store: takes what is stored as the truth again.
+    pub async fn reload(&mut self, node: &Node) -> Result<(), WalkError> {
+        let kv = node.kv();
+        self.has_account = kv.get(&self.partition, tables::ACCOUNT).await?.is_some();
+        Ok(())
+    }
+
+    /// The sessions but one.
+    pub fn others(&self, except: SessionId) -> impl Iterator<Item = &Attendee> {
+        self.sessions
+            .iter()
+            .filter(move |attendee| attendee.session.id != except)
+    }
+
+    /// The session with this id.
+    pub fn attendee(&self, id: SessionId) -> Option<&Attendee> {
+        self.sessions
+            .iter()
+            .find(|attendee| attendee.session.id == id)
+    }
+
+    /// The session with this id, to change it.
+    pub fn attendee_mut(&mut self, id: SessionId) -> Option<&mut Attendee> {
+        self.sessions
+            .iter_mut()
+            .find(|attendee| attendee.session.id == id)
+    }
+
+    /// The session with this resource.
+    pub fn resource(&self, resource: &str) -> Option<&Attendee> {
+        self.sessions
+            .iter()
+            .find(|attendee| attendee.session.jid.resource() == resource)
+    }
+}
+
+async fn load_delivery(kv: &dyn Kv, partition: &Partition) -> Result<Delivery, WalkError> {
+    let cursor = match kv.get(partition, tables::CURSOR).await? {
+        Some(value) => Cursor::decode(value)?,
+        None => Cursor::default(),
+    };
+    let newest =
+        Scan::range(Bytes::from_static(tables::LOG), prefix_end(tables::LOG), 1).reversed();
+    let rows = kv.scan(partition, newest).await?;
+    let last_in_log = rows
+        .first()
+        .and_then(|(key, _)| tables::key_id(tables::LOG, key))
+        .unwrap_or_default();
+    Ok(Delivery::restore(cursor, last_in_log))
+}

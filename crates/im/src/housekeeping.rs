@@ -1,0 +1,114 @@
+//! What no stanza causes: saving cursors, ending sessions that were not resumed, forgetting idle homes, and putting
+//! sessions into the store when the server goes down for a restart.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use posthaste_kv::Batch;
+
+use crate::clock::Timestamp;
+use crate::config::Keep;
+use crate::error::WalkError;
+use crate::home::{Home, HomeState};
+use crate::log::ArchiveId;
+use crate::node::Node;
+use crate::session_store;
+use crate::tables;
+
+/// How often the house is tidied. A crash repeats at most what was delivered in this time, recognisably.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
+/// Homes are looked through for idle ones every so many rounds.
+const FORGET_EVERY: u32 = 10;
+
+impl Node {
+    /// Tidies until dropped. The server spawns this once.
+    pub async fn keep_house(self: Arc<Node>) {
+        let mut rounds = 0u32;
+        loop {
+            tokio::time::sleep(TIDY_EVERY).await;
+            self.tidy().await;
+            rounds = rounds.wrapping_add(1);
+            if rounds.is_multiple_of(FORGET_EVERY) {
+                self.forget_idle_homes();
+            }
+        }
+    }
+
+    /// One round of housekeeping; tests call it instead of waiting.
+    pub async fn tidy(self: &Arc<Node>) {
+        for (id, jid) in self.take_overdue(self.now()) {
+            self.end_session(&jid.to_bare(), id).await;
+        }
+        for home in self.take_dirty() {
+            if let Err(error) = self.save_delivery(&home).await {
+                tracing::warn!(%error, "what has been delivered could not be saved: after a crash it would be repeated");
+            }
+        }
+    }
+
+    /// Saves how far a home's log has been delivered, and drops what need not be kept.
+    async fn save_delivery(&self, home: &Home) -> Result<(), WalkError> {
+        let mut state = home.lock(self).await?;
+        state.listed_dirty = false;
+        let Some(cursor) = state.delivery.take_dirty() else {
+            return Ok(());
+        };
+        let mut batch = Batch::new(state.partition.clone());
+        batch.put(Bytes::from_static(tables::CURSOR), cursor.encode());
+        drop_delivered(self, &mut state, cursor.upto, &mut batch);
+        self.kv().commit(batch)?;
+        Ok(())
+    }
+
+    /// The server goes down: every session that may be resumed is put into the store, so that it can be resumed after
+    /// the restart. Call it when no connection is left; then sync and close the store.
+    pub async fn store_sessions(self: &Arc<Node>) -> usize {
+        let mut stored = 0;
+        for home in self.homes() {
+            match session_store::store(self, &home).await {
+                Ok(count) => stored += count,
+                Err(error) => {
+                    tracing::warn!(%error, "a session could not be stored: its client will start a new one")
+                }
+            }
+            if let Err(error) = self.save_delivery(&home).await {
+                tracing::warn!(%error, "what has been delivered could not be saved: it will be repeated");
+            }
+        }
+        stored
+    }
+}
+
+/// Retention: deletes what has been delivered and need not stay.
+fn drop_delivered(node: &Node, state: &mut HomeState, upto: ArchiveId, batch: &mut Batch) {
+    let keep = node
+        .config()
+        .host(state.jid.domain())
+        .map_or(Keep::Forever, |host| host.keep);
+    let old = match keep {
+        Keep::Forever => None,
+        Keep::Delivered => Some(upto),
+        Keep::Days(days) => {
+            let horizon = node
+                .now()
+                .millis()
+                .saturating_sub(u64::from(days) * 86_400_000);
+            // What has not been delivered stays, however old.
+            Some(upto.min(ArchiveId::after(ArchiveId(0), Timestamp(horizon))))
+        }
+    };
+    if let Some(old) = old {
+        let next = ArchiveId(old.0 + 1);
+        if next > state.kept_from {
+            batch.delete_range(tables::log_key(state.kept_from), tables::log_key(next));
+            state.kept_from = next;
+        }
+    }
+    state.transient.retain(|id| {
+        if *id <= upto {
+            batch.delete(tables::log_key(*id));
+        }
+        *id > upto
+    });
+}

@@ -1,0 +1,197 @@
+//! A node: what a gate and a server hold of the heart. It owns the table of homes and does the housekeeping that no
+//! stanza causes (sessions that are not resumed, cursors to save, homes to forget).
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use posthaste_kv::Kv;
+use posthaste_proto::jid::{BareJid, FullJid};
+
+use crate::clock::{Clock, Entropy, Timestamp};
+use crate::config::Config;
+use crate::home::{Home, HomeState};
+use crate::session::SessionId;
+use crate::stats::Stats;
+
+/// The table of homes is cut into so many parts, so that connections on different cores rarely meet at a lock.
+const PARTS: usize = 64;
+/// A home that nobody has used for so long leaves memory.
+const HOME_IDLE_MILLIS: u64 = 30_000;
+
+/// Part of the table of homes.
+type Part = Mutex<HashMap<BareJid, Arc<Home>>>;
+
+/// One server process's heart.
+pub struct Node {
+    kv: Arc<dyn Kv>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    config: RwLock<Arc<Config>>,
+    homes: Vec<Part>,
+    hasher: RandomState,
+    /// What has been counted since the start.
+    pub stats: Stats,
+    /// When the node was started, for XEP-0012.
+    pub started_at: Timestamp,
+    next_session: AtomicU64,
+    /// Sessions without a connection, by when they end.
+    detached: Mutex<BTreeMap<(Timestamp, SessionId), FullJid>>,
+    /// Homes whose cursor is to be saved.
+    dirty: Mutex<Vec<Arc<Home>>>,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("sessions", &self.stats.sessions())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// A node on a store. Nothing runs yet; the caller spawns [`Node::keep_house`].
+    pub fn new(
+        config: Config,
+        kv: Arc<dyn Kv>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Arc<Node> {
+        let started_at = clock.now();
+        Arc::new(Node {
+            kv,
+            clock,
+            entropy,
+            config: RwLock::new(Arc::new(config)),
+            homes: (0..PARTS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+            stats: Stats::default(),
+            started_at,
+            next_session: AtomicU64::new(1),
+            detached: Mutex::default(),
+            dirty: Mutex::default(),
+        })
+    }
+
+    /// The settings now.
+    pub fn config(&self) -> Arc<Config> {
+        self.config
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// New settings, for what happens from now on.
+    pub fn reconfigure(&self, config: Config) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+
+    /// The store.
+    pub fn kv(&self) -> &dyn Kv {
+        &*self.kv
+    }
+
+    /// Now.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// An unguessable name of 120 bits, as 24 characters of base 32 without padding.
+    pub fn random_name(&self) -> String {
+        const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+        let mut bytes = [0u8; 24];
+        self.entropy.fill(&mut bytes);
+        bytes
+            .iter()
+            .map(|byte| char::from(ALPHABET[usize::from(byte & 31)]))
+            .collect()
+    }
+
+    /// The source of randomness.
+    pub fn entropy(&self) -> &dyn Entropy {
+        &*self.entropy
+    }
+
+    pub(crate) fn next_session_id(&self) -> SessionId {
+        SessionId(self.next_session.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn part(&self, jid: &BareJid) -> &Part {
+        // The mask keeps the index within PARTS, on machines of any word size.
+        let hash = self.hasher.hash_one(jid) & (PARTS as u64 - 1);
+        &self.homes[usize::try_from(hash).unwrap_or(0)]
+    }
+
+    /// The home of a bare JID, loaded or not.
+    pub fn home(&self, jid: &BareJid) -> Arc<Home> {
+        let mut part = self
+            .part(jid)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(home) = part.get(jid) {
+            return home.clone();
+        }
+        let home = Arc::new(Home::new(jid.clone()));
+        part.insert(jid.clone(), home.clone());
+        home
+    }
+
+    /// All homes that are in the table, for statistics and shutdown.
+    pub fn homes(&self) -> Vec<Arc<Home>> {
+        let lock = |part: &Part| {
+            part.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .values()
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        self.homes.iter().flat_map(lock).collect()
+    }
+
+    pub(crate) fn note_dirty(&self, home: &Arc<Home>, state: &mut HomeState) {
+        if state.delivery.is_dirty() && !state.listed_dirty {
+            state.listed_dirty = true;
+            self.dirty
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(home.clone());
+        }
+    }
+
+    pub(crate) fn take_dirty(&self) -> Vec<Arc<Home>> {
+        std::mem::take(&mut *self.dirty.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// This session ends at `deadline` unless it is resumed before.
+    pub(crate) fn expect_resumption(&self, deadline: Timestamp, id: SessionId, jid: FullJid) {
+        self.detached
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert((deadline, id), jid);
+    }
+
+    /// The sessions whose time to be resumed is over.
+    pub(crate) fn take_overdue(&self, now: Timestamp) -> Vec<(SessionId, FullJid)> {
+        let mut detached = self.detached.lock().unwrap_or_else(PoisonError::into_inner);
+        let later = detached.split_off(&(now.plus_millis(1), SessionId(0)));
+        std::mem::replace(&mut *detached, later)
+            .into_iter()
+            .map(|((_, id), jid)| (id, jid))
+            .collect()
+    }
+
+    /// Drops the homes that nobody has used lately.
+    pub(crate) fn forget_idle_homes(&self) {
+        let since = Timestamp(self.now().millis().saturating_sub(HOME_IDLE_MILLIS));
+        for part in &self.homes {
+            let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+            // A count of one is the table's own; under the table's lock nobody can make it two.
+            part.retain(|_, home| Arc::strong_count(home) > 1 || !home.forget_if_idle(since));
+            if part.capacity() > 4 * part.len() + 64 {
+                part.shrink_to_fit();
+            }
+        }
+    }
+}

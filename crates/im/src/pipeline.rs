@@ -1,0 +1,243 @@
+//! The road of a stanza, step by step. Read this first.
+//!
+//! ```text
+//! Connection::receive ─ sent(walk) at the sender's home ─ router ─ received(walk) at the recipient's home ─ sessions
+//! ```
+//!
+//! Each function is an ordered list of plain calls; a comment says why a step stands where it stands.
+
+use bytes::Bytes;
+use posthaste_proto::error::StanzaError;
+use posthaste_proto::ns;
+use posthaste_proto::stanza::{IqType, Kind, MessageType};
+use posthaste_proto::xml::Element;
+use smallvec::SmallVec;
+
+use crate::config::Keep;
+use crate::error::WalkError;
+use crate::ext::{self, blocking, carbons, presence};
+use crate::log::Entry;
+use crate::session::{Form, What};
+use crate::walk::Walk;
+use crate::weight::{Weight, weigh};
+
+/// At the sender's home: a stanza that one of its sessions sent. `from` is stamped, `to` is set unless it is meant for
+/// the account itself.
+pub async fn sent(walk: &mut Walk<'_>) -> Result<(), WalkError> {
+    // First of all: nothing after this may see what only a server may write.
+    strip_forged(walk);
+    // Before anything leaves a trace: a blocked contact is not written to (XEP-0191 §3.3).
+    blocking::check_sent(walk)?;
+    match walk.stanza.kind {
+        Kind::Message(_) => sent_message(walk),
+        Kind::Presence(_) => presence::sent(walk).await,
+        Kind::Iq(_) => sent_iq(walk).await,
+    }
+}
+
+fn sent_message(walk: &mut Walk<'_>) -> Result<(), WalkError> {
+    let own = walk.home.jid.clone();
+    let Some(to) = &walk.stanza.to else {
+        // RFC 6120 §10.3.1: a message without an address is for the account's own bare JID.
+        walk.stanza.to = Some(own.into());
+        walk.forward();
+        return Ok(());
+    };
+    // A note to oneself is logged and shown once, by the receiving walk.
+    if to.to_bare() != own {
+        walk.weight = weigh(&walk.stanza);
+        let xml = walk.stanza.encode();
+        // Before the carbons: what other devices copy must be found in the archive under the same id.
+        archive_own_copy(walk, &xml);
+        carbons::copy_sent(walk, &xml);
+    }
+    walk.forward();
+    Ok(())
+}
+
+/// The sender's side of the history (XEP-0313 §5.1.1), unless retention is "until delivered": nobody waits for it.
+fn archive_own_copy(walk: &mut Walk<'_>, xml: &Bytes) {
+    if !walk.weight.archive || walk.keep() == Keep::Delivered {
+        return;
+    }
+    let id = walk.next_archive_id();
+    let entry = Entry {
+        outgoing: true,
+        offline: false,
+        archive: true,
+        carbon: walk.weight.carbon,
+        stanza: xml.clone(),
+    };
+    walk.append(id, &entry);
+}
+
+async fn sent_iq(walk: &mut Walk<'_>) -> Result<(), WalkError> {
+    let own = &walk.home.jid;
+    match &walk.stanza.to {
+        // RFC 6120 §10.3.3: the server answers for the account.
+        None => ext::account_iq(walk).await,
+        Some(to) if to.resource().is_none() && to.to_bare() == *own => ext::account_iq(walk).await,
+        Some(_) => {
+            walk.forward();
+            Ok(())
+        }
+    }
+}
+
+/// At the recipient's home: a stanza to the account or to one of its resources.
+pub async fn received(walk: &mut Walk<'_>) -> Result<(), WalkError> {
+    if !walk.home.has_account {
+        return no_such_account(walk);
+    }
+    // Before anything leaves a trace: a blocked sender learns nothing and reaches nobody (XEP-0191 §3.3).
+    if !blocking::admits(walk)? {
+        return Ok(());
+    }
+    match walk.stanza.kind {
+        Kind::Message(kind) => received_message(walk, kind),
+        Kind::Presence(_) => presence::received(walk).await,
+        Kind::Iq(kind) => received_iq(walk, kind).await,
+    }
+}
+
+/// RFC 6121 §8.5.1: presence to nobody is ignored, the rest is answered with an error.
+fn no_such_account(walk: &Walk<'_>) -> Result<(), WalkError> {
+    match walk.stanza.kind {
+        Kind::Presence(_) => Ok(()),
+        Kind::Message(_) | Kind::Iq(_) => Err(StanzaError::service_unavailable().into()),
+    }
+}
+
+fn received_message(walk: &mut Walk<'_>, kind: MessageType) -> Result<(), WalkError> {
+    walk.weight = weigh(&walk.stanza);
+    let recipients = choose_recipients(walk, kind)?;
+    if !walk.weight.is_logged() {
+        let xml = walk.stanza.encode();
+        for (session, form) in recipients {
+            let shown = carbons::shown_as(form, &walk.home.jid, &session.jid, &xml);
+            walk.deliver(&session, What::Passing, shown, walk.weight.hold);
+        }
+        return Ok(());
+    }
+    // The id goes into the stanza before anyone sees it: live, copied, offline and archived it is the same (XEP-0359).
+    let id = walk.next_archive_id();
+    let stanza_id = Element::new("stanza-id", ns::STANZA_ID)
+        .with_attr("id", id.to_string())
+        .with_attr("by", walk.home.jid.as_str());
+    walk.stanza.push_child(&stanza_id);
+    let xml = walk.stanza.encode();
+    let Weight {
+        archive,
+        offline,
+        carbon,
+        ..
+    } = walk.weight;
+    let entry = Entry {
+        outgoing: false,
+        offline,
+        archive,
+        carbon,
+        stanza: xml.clone(),
+    };
+    walk.append(id, &entry);
+    for (session, form) in recipients {
+        let shown = carbons::shown_as(form, &walk.home.jid, &session.jid, &xml);
+        walk.deliver_logged(&session, form, shown, walk.weight.hold);
+    }
+    Ok(())
+}
+
+type Recipients = SmallVec<[(std::sync::Arc<crate::session::Session>, Form); 4]>;
+
+/// Which sessions get a message (RFC 6121 §8.5), and which a copy of it (XEP-0280 §7).
+fn choose_recipients(walk: &Walk<'_>, kind: MessageType) -> Result<Recipients, WalkError> {
+    let mut recipients = Recipients::new();
+    let addressed = walk
+        .stanza
+        .to
+        .as_ref()
+        .and_then(|to| to.resource())
+        .and_then(|resource| walk.home.resource(resource));
+    if let Some(attendee) = addressed {
+        recipients.push((attendee.session.clone(), Form::Direct));
+        if walk.weight.carbon {
+            let others = walk
+                .home
+                .others(attendee.session.id)
+                .filter(|other| other.carbons);
+            recipients.extend(others.map(|other| (other.session.clone(), Form::CarbonReceived)));
+        }
+        return Ok(recipients);
+    }
+    let to_resource = walk
+        .stanza
+        .to
+        .as_ref()
+        .is_some_and(|to| to.resource().is_some());
+    match kind {
+        // §8.5.2.1.1 and, for a resource that is gone, §8.5.3.2.1: like a message to the bare JID. We treat "normal" as
+        // "chat" here: WhatsApp's users expect no message to vanish because a phone changed its resource.
+        MessageType::Chat | MessageType::Normal => {
+            for attendee in &walk.home.sessions {
+                if attendee.takes_messages() {
+                    recipients.push((attendee.session.clone(), Form::Direct));
+                } else if attendee.carbons && walk.weight.carbon {
+                    recipients.push((attendee.session.clone(), Form::CarbonReceived));
+                }
+            }
+        }
+        MessageType::Headline if !to_resource => {
+            let takers = walk
+                .home
+                .sessions
+                .iter()
+                .filter(|attendee| attendee.takes_messages());
+            recipients.extend(takers.map(|attendee| (attendee.session.clone(), Form::Direct)));
+        }
+        // §8.5.2.1.1: a bare JID is no room. §8.5.3.2.1: nor is a resource that is gone.
+        MessageType::Groupchat => return Err(StanzaError::service_unavailable().into()),
+        MessageType::Headline | MessageType::Error => {}
+    }
+    Ok(recipients)
+}
+
+async fn received_iq(walk: &mut Walk<'_>, kind: IqType) -> Result<(), WalkError> {
+    let Some(resource) = walk.stanza.to.as_ref().and_then(|to| to.resource()) else {
+        // RFC 6121 §8.5.2.1.3: the server answers for the account.
+        return ext::account_iq(walk).await;
+    };
+    let Some(attendee) = walk.home.resource(resource) else {
+        return match kind {
+            IqType::Get | IqType::Set => Err(StanzaError::service_unavailable().into()),
+            IqType::Result | IqType::Error => Ok(()),
+        };
+    };
+    let session = attendee.session.clone();
+    // RFC 6121 §8.5.3.1 delivers to any connected resource; whoever asks learns no more than the answer tells.
+    let xml = walk.stanza.encode();
+    walk.deliver(&session, What::Iq, xml, false);
+    Ok(())
+}
+
+/// Takes away what only a server may say, when a client says it: ids in our name (XEP-0359 §5), delays in our name
+/// (XEP-0203 §4) and copies that are none (XEP-0280 §10).
+fn strip_forged(walk: &mut Walk<'_>) {
+    let Kind::Message(_) = walk.stanza.kind else {
+        return;
+    };
+    let may_be_forged = |namespace: &str| matches!(namespace, ns::STANZA_ID | ns::DELAY);
+    if !walk.stanza.children().any(|child| may_be_forged(child.ns)) {
+        return;
+    }
+    walk.stanza
+        .remove_children(|child| match (child.ns, child.name) {
+            (ns::STANZA_ID, "stanza-id") => true,
+            (ns::DELAY, "delay") => true,
+            _ => false,
+        });
+}
+
+/// A session has ended, by its own word, by an error or because it was not resumed in time.
+pub async fn session_ended(walk: &mut Walk<'_>) -> Result<(), WalkError> {
+    presence::session_ended(walk).await
+}

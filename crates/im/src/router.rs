@@ -1,0 +1,123 @@
+//! Brings stanzas to their homes: one queue, forward only. What a stanza causes is put at the end of the queue, so that
+//! no home ever waits for another one. This is where a cluster's bus will stand; on one node it is a function call.
+
+use std::collections::VecDeque;
+
+use posthaste_kv::Ticket;
+use posthaste_proto::error::StanzaError;
+use posthaste_proto::jid::Jid;
+use posthaste_proto::stanza::Stanza;
+
+use crate::error::WalkError;
+use crate::ext::host;
+use crate::node::Node;
+use crate::outbox::Stored;
+use crate::pipeline;
+use crate::walk::Walk;
+
+/// A stanza on its way to the home of its `to`.
+#[derive(Clone, Debug)]
+pub struct Envelope {
+    /// With `from` and `to`.
+    pub stanza: Stanza,
+    /// How many stanzas led to this one.
+    pub hops: u8,
+    /// Where it is stored until it has arrived, if it is.
+    pub stored: Option<Stored>,
+}
+
+/// An answer to an answer to an answer: nothing in XMPP goes further, so that a longer chain is a loop of ours.
+const MAX_HOPS: u8 = 8;
+/// After so many walks in a row other tasks get a turn.
+const WALKS_PER_TURN: usize = 32;
+
+impl Node {
+    /// Brings stanzas to their homes, and what they cause to theirs. The ticket covers all that was written.
+    pub async fn route(&self, out: Vec<Envelope>) -> Ticket {
+        let mut queue = VecDeque::from(out);
+        let mut covering = Ticket::DURABLE;
+        let mut walks = 0;
+        while let Some(envelope) = queue.pop_front() {
+            let hops = envelope.hops + 1;
+            if hops > MAX_HOPS {
+                tracing::error!(
+                    "a stanza caused a stanza caused a stanza, {MAX_HOPS} times: dropped"
+                );
+                continue;
+            }
+            let (ticket, caused) = self.bring(envelope).await;
+            covering = covering.max(ticket);
+            queue.extend(caused.into_iter().map(|next| Envelope { hops, ..next }));
+            walks += 1;
+            if walks % WALKS_PER_TURN == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        covering
+    }
+
+    async fn bring(&self, envelope: Envelope) -> (Ticket, Vec<Envelope>) {
+        let Envelope { stanza, stored, .. } = envelope;
+        let Some(to) = stanza.to.clone() else {
+            tracing::error!("a stanza without an address came to the router: dropped");
+            return (Ticket::DURABLE, Vec::new());
+        };
+        let is_ours = self.config().host(to.domain()).is_some();
+        let outcome = match to.local() {
+            _ if !is_ours => Err((stanza, StanzaError::remote_server_not_found().into())),
+            None => host::receive(self, stanza)
+                .await
+                .map(|caused| (Ticket::DURABLE, caused)),
+            Some(_) => self.bring_home(&to, stanza).await,
+        };
+        let (ticket, caused) = outcome
+            .unwrap_or_else(|(stanza, error)| (Ticket::DURABLE, self.refuse(&stanza, error)));
+        if let Some(stored) = stored
+            && let Err(error) = stored.arrived(self.kv())
+        {
+            tracing::warn!(%error, "a stored stanza that has arrived could not be deleted: it will be sent again");
+        }
+        (ticket, caused)
+    }
+
+    async fn bring_home(
+        &self,
+        to: &Jid,
+        stanza: Stanza,
+    ) -> Result<(Ticket, Vec<Envelope>), (Stanza, WalkError)> {
+        let home = self.home(&to.to_bare());
+        let mut state = match home.lock(self).await {
+            Ok(state) => state,
+            Err(error) => return Err((stanza, error)),
+        };
+        let mut walk = Walk::new(self, &home, &mut state, stanza, None);
+        let outcome = pipeline::received(&mut walk).await;
+        walk.finish(outcome).await
+    }
+
+    /// The error reply to a stanza, if it may have one (RFC 6120 §8.3.1: never for an error).
+    pub(crate) fn refuse(&self, stanza: &Stanza, error: WalkError) -> Vec<Envelope> {
+        if let WalkError::Store(_) | WalkError::Corrupt(_) = error {
+            self.stats.store_errors.count();
+        }
+        let Some(reply) = stanza.error_reply(&error.into_stanza_error()) else {
+            return Vec::new();
+        };
+        if reply.to.is_none() {
+            return Vec::new();
+        }
+        self.stats.stanza_errors.count();
+        vec![Envelope::new(reply)]
+    }
+}
+
+impl Envelope {
+    /// A stanza that sets out.
+    pub fn new(stanza: Stanza) -> Envelope {
+        Envelope {
+            stanza,
+            hops: 0,
+            stored: None,
+        }
+    }
+}

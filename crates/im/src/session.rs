@@ -1,0 +1,559 @@
+//! A session: one bound resource, and the queue of what it has still to take.
+//!
+//! The home's walks push into it, the connection writes out of it. It outlives its connection when stream management
+//! (XEP-0198) allows resumption. What is in the log is held by id: memory holds its bytes only until they are written,
+//! and not at all while the reader is slow or away (then the session *lags*, and is caught up from the log).
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use bytes::Bytes;
+use posthaste_kv::Ticket;
+use posthaste_proto::error::StreamError;
+use posthaste_proto::jid::FullJid;
+use posthaste_proto::stream::sm;
+
+use crate::clock::Timestamp;
+use crate::log::ArchiveId;
+
+/// Names a session on this node; never given out twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// How a log entry is shown to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As it came.
+    Direct,
+    /// As a carbon copy of what another device received (XEP-0280 §7).
+    CarbonReceived,
+    /// As a carbon copy of what another device sent (XEP-0280 §8).
+    CarbonSent,
+}
+
+/// What an item in a queue is, which decides what may be done with it when there is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// It is in the log.
+    Logged {
+        /// Its name in the log.
+        id: ArchiveId,
+        /// How it is shown.
+        form: Form,
+        /// Does the home account for its delivery?
+        waits: bool,
+    },
+    /// Presence: only the newest of each sender counts.
+    Presence {
+        /// A hash of the sender's full JID.
+        sender: u64,
+    },
+    /// A message that is not stored (typing, no-store). Nobody misses it later.
+    Passing,
+    /// An IQ: its sender is told when it cannot be delivered.
+    Iq,
+}
+
+/// One stanza on its way to a session.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// What it is.
+    pub what: What,
+    /// Its bytes; `None` when they must be read from the log first.
+    pub xml: Option<Bytes>,
+    /// May it be held back while the client is inactive (XEP-0352)?
+    pub hold: bool,
+}
+
+/// What became of an item that was pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It is in the queue.
+    Queued,
+    /// The session lags; it will find it in the log.
+    Lagging,
+    /// There is no room and no log to fall back on.
+    Refused,
+}
+
+/// Bounds of a session's queue.
+#[derive(Clone, Copy, Debug)]
+pub struct QueueLimits {
+    /// Bytes of stanzas held in memory for one session.
+    pub bytes: usize,
+    /// Items (written and not acknowledged, or not written yet). They cost about 64 bytes each.
+    pub items: usize,
+}
+
+/// Presence and chat states held back for an inactive client; beyond it all are let go (XEP-0352 leaves it to us).
+const MAX_HELD: usize = 256;
+/// An acknowledgement is asked for after so many stanzas even when the queue does not run empty.
+const ACK_EVERY: usize = 64;
+
+/// Where a session stands that does not have everything in its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lag {
+    /// Entries up to here have been looked at.
+    pub at: ArchiveId,
+    /// Entries beyond this one are this session's in any case; older ones only if nobody else took them.
+    pub all_after: ArchiveId,
+    /// Where it began: whoever reaches the end has taken all that waited since.
+    pub since: ArchiveId,
+}
+
+/// One bound resource.
+#[derive(Debug)]
+pub struct Session {
+    /// Its full JID.
+    pub jid: FullJid,
+    /// Its name on this node.
+    pub id: SessionId,
+    /// The right to handle the next stanza from the client: keeps a stale connection from overtaking a resumed one.
+    pub turn: tokio::sync::Mutex<()>,
+    state: Mutex<State>,
+}
+
+impl Session {
+    /// A new session with a connection.
+    pub fn new(jid: FullJid, id: SessionId) -> Session {
+        Session {
+            jid,
+            id,
+            turn: tokio::sync::Mutex::new(()),
+            state: Mutex::new(State::default()),
+        }
+    }
+
+    /// The queue and counters. Held for a few instructions, never across a wait.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        // A panic while it was held cannot leave it half changed in a way that matters more than going on does.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The part of a session that its home and its connection share.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Which connection owns the session: grows with each resumption.
+    pub epoch: u32,
+    /// Is there a connection? If not, since when.
+    pub detached_at: Option<Timestamp>,
+    /// Set when the connection must go away.
+    pub closing: Option<StreamError>,
+    /// Set when the session has ended and nothing may be pushed any more.
+    pub ended: bool,
+    /// Woken when there is something to write.
+    pub waker: Option<Waker>,
+    /// Stream management, when enabled.
+    pub sm: Option<Box<StreamManagement>>,
+    /// Stanzas from the client whose effects are not durable yet: (count of handled stanzas, ticket), both ascending.
+    undurable: VecDeque<(u32, Ticket)>,
+    /// Stanzas handled from the client.
+    handled: sm::Handled,
+    /// Of these, the leading ones whose effects are durable.
+    durable: u32,
+    /// The queue. With stream management the first [`State::unacked`] items have been written.
+    items: VecDeque<Item>,
+    held_bytes: usize,
+    /// Is the client inactive (XEP-0352), and what is held back for it?
+    inactive: bool,
+    held: Vec<Item>,
+    lag: Option<Lag>,
+    /// Log ids that were written on a stream without acknowledgements: as delivered as it gets.
+    written_unmanaged: Vec<ArchiveId>,
+}
+
+/// The state of stream management (XEP-0198) on a session.
+#[derive(Debug, Default)]
+pub struct StreamManagement {
+    /// The resumption id, when resumption was asked for.
+    pub id: Option<Box<str>>,
+    /// How long the session is kept without a connection, in milliseconds.
+    pub resume_millis: u64,
+    /// Counts what has been written and what the client has confirmed of it.
+    pub sent: sm::Sent,
+    /// Is a `<r/>` of ours unanswered?
+    pub asked: bool,
+}
+
+impl State {
+    // ---- what comes from the client ----
+
+    /// A stanza from the client was handled; its effects are durable with `ticket`.
+    pub fn count_handled(&mut self, ticket: Ticket) {
+        self.handled.add(1);
+        let count = self.handled.h();
+        match self.undurable.back_mut() {
+            Some(last) if last.1 >= ticket => last.0 = count,
+            _ => self.undurable.push_back((count, ticket)),
+        }
+    }
+
+    /// How many stanzas may be acknowledged, given what is durable.
+    pub fn durable_count(&mut self, is_durable: impl Fn(Ticket) -> bool) -> u32 {
+        while let Some((count, ticket)) = self.undurable.front().copied() {
+            if !is_durable(ticket) {
+                break;
+            }
+            self.durable = count;
+            self.undurable.pop_front();
+        }
+        if self.undurable.capacity() > 64 && self.undurable.is_empty() {
+            self.undurable = VecDeque::new();
+        }
+        self.durable
+    }
+
+    /// The ticket after which everything handled so far may be acknowledged.
+    pub fn last_ticket(&self) -> Ticket {
+        self.undurable
+            .back()
+            .map_or(Ticket::DURABLE, |(_, ticket)| *ticket)
+    }
+
+    /// All stanzas handled, durable or not.
+    pub fn handled(&self) -> u32 {
+        self.handled.h()
+    }
+
+    /// Puts the counter where a stored session left it, or to 0 when stream management is enabled (XEP-0198 §4).
+    pub fn set_handled(&mut self, handled: u32) {
+        self.handled = sm::Handled::restore(handled);
+        self.durable = handled;
+        self.undurable.clear();
+    }
+
+    /// How many log entries wait for their acknowledgement to become possible.
+    pub fn undurable_len(&self) -> usize {
+        self.undurable.len()
+    }
+
+    // ---- what goes to the client ----
+
+    /// Puts a stanza into the queue, if there is room.
+    pub fn push(&mut self, item: Item, limits: QueueLimits) -> Pushed {
+        if self.ended {
+            return Pushed::Refused;
+        }
+        if self.inactive {
+            if item.hold && self.held.len() < MAX_HELD {
+                self.hold(item);
+                return Pushed::Queued;
+            }
+            self.release_held(limits);
+        }
+        let pushed = self.enqueue(item, limits);
+        self.wake();
+        pushed
+    }
+
+    fn enqueue(&mut self, mut item: Item, limits: QueueLimits) -> Pushed {
+        let bytes = item.xml.as_ref().map_or(0, Bytes::len);
+        let full = self.items.len() >= limits.items || self.held_bytes + bytes > limits.bytes;
+        match item.what {
+            What::Logged { .. } if self.lag.is_some() => return Pushed::Lagging,
+            What::Logged { id, .. } if full => {
+                let before = ArchiveId(id.0 - 1);
+                self.lag = Some(Lag {
+                    at: before,
+                    all_after: before,
+                    since: before,
+                });
+                return Pushed::Lagging;
+            }
+            What::Logged { .. } => {
+                if self.detached_at.is_some() {
+                    item.xml = None;
+                }
+            }
+            What::Presence { sender } => {
+                let unacked = self.unacked();
+                if let Some(old) = self
+                    .items
+                    .iter_mut()
+                    .skip(unacked)
+                    .find(|old| old.what == (What::Presence { sender }))
+                {
+                    self.held_bytes -= old.xml.as_ref().map_or(0, Bytes::len);
+                    self.held_bytes += bytes;
+                    *old = item;
+                    return Pushed::Queued;
+                }
+                if full {
+                    return Pushed::Refused;
+                }
+            }
+            What::Passing | What::Iq if full => return Pushed::Refused,
+            What::Passing | What::Iq => {}
+        }
+        self.held_bytes += item.xml.as_ref().map_or(0, Bytes::len);
+        self.items.push_back(item);
+        Pushed::Queued
+    }
+
+    fn hold(&mut self, item: Item) {
+        if let What::Presence { .. } = item.what
+            && let Some(old) = self.held.iter_mut().find(|old| old.what == item.what)
+        {
+            *old = item;
+            return;
+        }
+        self.held.push(item);
+    }
+
+    fn release_held(&mut self, limits: QueueLimits) {
+        for item in std::mem::take(&mut self.held) {
+            // What does not fit now is presence or typing that the client asked not to be bothered with.
+            let _ = self.enqueue(item, limits);
+        }
+    }
+
+    /// XEP-0352: the client became inactive or active.
+    pub fn set_inactive(&mut self, inactive: bool, limits: QueueLimits) {
+        self.inactive = inactive;
+        if !inactive {
+            self.release_held(limits);
+            self.wake();
+        }
+    }
+
+    /// Is the client inactive (XEP-0352)?
+    pub fn is_inactive(&self) -> bool {
+        self.inactive
+    }
+
+    /// Wakes the connection, if one waits.
+    pub fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// How many items have been written and not acknowledged.
+    pub fn unacked(&self) -> usize {
+        self.sm.as_ref().map_or(0, |sm| sm.sent.unacked() as usize)
+    }
+
+    /// The next item to write, if its bytes are here.
+    pub fn next_to_write(&self) -> Next {
+        match self.items.get(self.unacked()) {
+            None => Next::Nothing,
+            Some(Item { xml: None, .. }) => Next::Load,
+            Some(Item { xml: Some(xml), .. }) => Next::Write(xml.clone()),
+        }
+    }
+
+    /// The item that [`State::next_to_write`] showed has been written.
+    pub fn wrote(&mut self) {
+        let unacked = self.unacked();
+        match &mut self.sm {
+            Some(sm) => {
+                sm.sent.send();
+                if let Some(item) = self.items.get_mut(unacked)
+                    && let What::Logged { .. } = item.what
+                    && let Some(xml) = item.xml.take()
+                {
+                    self.held_bytes -= xml.len();
+                }
+            }
+            None => {
+                let Some(item) = self.items.pop_front() else {
+                    return;
+                };
+                self.held_bytes -= item.xml.map_or(0, |xml| xml.len());
+                if let What::Logged {
+                    id, waits: true, ..
+                } = item.what
+                {
+                    self.written_unmanaged.push(id);
+                }
+                self.shrink();
+            }
+        }
+    }
+
+    /// Should a `<r/>` follow what has just been written?
+    pub fn wants_ack(&mut self) -> bool {
+        let drained = self.items.len() == self.unacked();
+        let Some(sm) = &mut self.sm else { return false };
+        let unacked = sm.sent.unacked() as usize;
+        let wants = !sm.asked && unacked > 0 && (drained || unacked >= ACK_EVERY);
+        sm.asked |= wants;
+        wants
+    }
+
+    /// The client acknowledged all stanzas up to `h`. Answers what has been delivered by that.
+    pub fn acked(&mut self, h: u32) -> Result<Vec<ArchiveId>, StreamError> {
+        let Some(sm) = &mut self.sm else {
+            return Ok(Vec::new());
+        };
+        sm.asked = false;
+        let count = sm.sent.acknowledge(h)? as usize;
+        let mut delivered = Vec::new();
+        for item in self.items.drain(..count.min(self.items.len())) {
+            self.held_bytes -= item.xml.map_or(0, |xml| xml.len());
+            if let What::Logged {
+                id, waits: true, ..
+            } = item.what
+            {
+                delivered.push(id);
+            }
+        }
+        self.shrink();
+        Ok(delivered)
+    }
+
+    /// An idle session keeps no buffers.
+    fn shrink(&mut self) {
+        if self.items.is_empty() && self.items.capacity() > 0 {
+            self.items = VecDeque::new();
+        }
+    }
+
+    /// Log ids written on an unmanaged stream since the last call.
+    pub fn take_written_unmanaged(&mut self) -> Vec<ArchiveId> {
+        std::mem::take(&mut self.written_unmanaged)
+    }
+
+    /// Is there something that only [`crate::catch_up`] can do?
+    pub fn needs_work(&self, limits: QueueLimits) -> bool {
+        !self.written_unmanaged.is_empty()
+            || matches!(self.next_to_write(), Next::Load)
+            || (self.lag.is_some()
+                && self.items.len() == self.unacked()
+                && self.items.len() < limits.items)
+    }
+
+    /// Items whose bytes must be read from the log, at most `most`, by their place in the queue.
+    pub fn to_load(&self, most: usize) -> Vec<(usize, ArchiveId, Form)> {
+        let waiting = self.items.iter().enumerate().skip(self.unacked());
+        waiting
+            .filter_map(|(place, item)| match (&item.xml, item.what) {
+                (None, What::Logged { id, form, .. }) => Some((place, id, form)),
+                _ => None,
+            })
+            .take(most)
+            .collect()
+    }
+
+    /// Gives a queued log entry its bytes back. The entry may have left the queue meanwhile.
+    pub fn loaded(&mut self, id: ArchiveId, xml: &Bytes) {
+        let unacked = self.unacked();
+        for item in self.items.iter_mut().skip(unacked) {
+            if let (What::Logged { id: of, .. }, None) = (item.what, &item.xml)
+                && of == id
+            {
+                self.held_bytes += xml.len();
+                item.xml = Some(xml.clone());
+                return;
+            }
+        }
+    }
+
+    /// A queued log entry is gone from the log (retention, retraction): it leaves the queue too. With stream
+    /// management only unwritten items are ever looked for, so the counters stay true.
+    pub fn vanished(&mut self, id: ArchiveId) {
+        let unacked = self.unacked();
+        let place =
+            self.items
+                .iter()
+                .enumerate()
+                .skip(unacked)
+                .find_map(|(place, item)| match item.what {
+                    What::Logged { id: of, .. } if of == id => Some(place),
+                    _ => None,
+                });
+        if let Some(place) = place {
+            self.items.remove(place);
+        }
+    }
+
+    /// Where the session stands in the log, if it lags.
+    pub fn lag(&self) -> Option<Lag> {
+        self.lag
+    }
+
+    /// Sets or ends the lag.
+    pub fn set_lag(&mut self, lag: Option<Lag>) {
+        self.lag = lag;
+    }
+
+    /// Room in the queue, in items and bytes.
+    pub fn room(&self, limits: QueueLimits) -> (usize, usize) {
+        (
+            limits.items.saturating_sub(self.items.len()),
+            limits.bytes.saturating_sub(self.held_bytes),
+        )
+    }
+
+    /// Adds what catching up found. Not refused: the caller asked for [`State::room`] first.
+    pub fn push_caught_up(&mut self, item: Item) {
+        self.held_bytes += item.xml.as_ref().map_or(0, Bytes::len);
+        self.items.push_back(item);
+    }
+
+    /// The connection is gone but the session stays: nothing that is in the log stays in memory.
+    pub fn detach(&mut self, now: Timestamp) {
+        self.detached_at = Some(now);
+        self.waker = None;
+        for item in &mut self.items {
+            if let (What::Logged { .. }, Some(xml)) = (item.what, &item.xml) {
+                self.held_bytes -= xml.len();
+                item.xml = None;
+            }
+        }
+        self.items.shrink_to_fit();
+    }
+
+    /// A new connection takes over; what was not acknowledged will be written again. Answers its epoch.
+    pub fn attach(&mut self) -> u32 {
+        self.epoch += 1;
+        self.detached_at = None;
+        self.closing = None;
+        self.inactive = false;
+        self.wake();
+        if let Some(sm) = &mut self.sm {
+            // What was written and not acknowledged will be written, and counted, again.
+            sm.sent = sm::Sent::restore(sm.sent.acked(), sm.sent.acked());
+            sm.asked = false;
+        }
+        self.epoch
+    }
+
+    /// Asks the connection to close with an error.
+    pub fn close(&mut self, error: StreamError) {
+        self.closing.get_or_insert(error);
+        self.wake();
+    }
+
+    /// The session ends: gives up everything that was not taken.
+    pub fn end(&mut self) -> (Vec<Item>, Option<Lag>) {
+        self.ended = true;
+        self.held.clear();
+        self.held_bytes = 0;
+        let items = std::mem::take(&mut self.items).into();
+        (items, self.lag.take())
+    }
+
+    /// The items of the queue, for storing the session.
+    pub fn items(&self) -> impl Iterator<Item = &Item> {
+        self.items.iter()
+    }
+
+    /// Queue length in items and bytes, for queue health.
+    pub fn queue_len(&self) -> (usize, usize) {
+        (self.items.len(), self.held_bytes)
+    }
+}
+
+/// What to do next for the writer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The queue is empty.
+    Nothing,
+    /// The bytes must come from the log first.
+    Load,
+    /// Write these bytes, then call [`State::wrote`].
+    Write(Bytes),
+}
