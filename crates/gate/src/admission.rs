@@ -6,12 +6,18 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use tokio::sync::Notify;
+
+use crate::stats::{GateStats, TransportKind, count};
+
 /// The counts of a gate.
 #[derive(Debug)]
 pub(crate) struct Admission {
     most: usize,
     most_per_address: usize,
+    stats: Arc<GateStats>,
     counts: Mutex<Counts>,
+    emptied: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -34,20 +40,58 @@ pub(crate) enum Refusal {
 pub(crate) struct Permit {
     admission: Arc<Admission>,
     address: u64,
+    kind: TransportKind,
 }
 
 impl Admission {
-    pub(crate) fn new(most: usize, most_per_address: usize) -> Arc<Admission> {
+    pub(crate) fn new(
+        most: usize,
+        most_per_address: usize,
+        stats: Arc<GateStats>,
+    ) -> Arc<Admission> {
         Arc::new(Admission {
             most,
             most_per_address,
+            stats,
             counts: Mutex::default(),
+            emptied: Notify::new(),
         })
     }
 
-    /// Lets a connection from `address` in, or says what is full.
-    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Refusal> {
-        let address = address_key(address);
+    /// Lets a connection of `kind` from `address` in, or says what is full.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        address: IpAddr,
+        kind: TransportKind,
+    ) -> Result<Permit, Refusal> {
+        let admitted = self.find_room(address_key(address));
+        match admitted {
+            Ok(()) => {
+                count(&self.stats.accepted, 1);
+                self.stats.opened(kind);
+            }
+            Err(Refusal::Full) => count(&self.stats.refused_full, 1),
+            Err(Refusal::AddressFull) => count(&self.stats.refused_address, 1),
+        }
+        admitted.map(|()| Permit {
+            admission: Arc::clone(self),
+            address: address_key(address),
+            kind,
+        })
+    }
+
+    /// Waits until no connection is open.
+    pub(crate) async fn empty(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.lock().total == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    fn find_room(&self, address: u64) -> Result<(), Refusal> {
         let mut counts = self.lock();
         if counts.total >= self.most {
             return Err(Refusal::Full);
@@ -58,10 +102,7 @@ impl Admission {
         }
         *here += 1;
         counts.total += 1;
-        Ok(Permit {
-            admission: Arc::clone(self),
-            address,
-        })
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -71,10 +112,28 @@ impl Admission {
     }
 }
 
+impl Permit {
+    /// How the connection is counted now.
+    pub(crate) fn kind(&self) -> TransportKind {
+        self.kind
+    }
+
+    /// The connection has become one of another kind.
+    pub(crate) fn becomes(&mut self, kind: TransportKind) {
+        self.admission.stats.closed(self.kind);
+        self.admission.stats.opened(kind);
+        self.kind = kind;
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
+        self.admission.stats.closed(self.kind);
         let mut counts = self.admission.lock();
         counts.total -= 1;
+        if counts.total == 0 {
+            self.admission.emptied.notify_waiters();
+        }
         if let Some(here) = counts.by_address.get_mut(&self.address) {
             *here -= 1;
             if *here == 0 {
@@ -97,50 +156,76 @@ fn address_key(address: IpAddr) -> u64 {
 mod tests {
     use super::*;
 
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn admission(most: usize, most_per_address: usize) -> Arc<Admission> {
+        Admission::new(most, most_per_address, Arc::default())
+    }
+
+    fn admit(admission: &Arc<Admission>, address: &str) -> Result<Permit, Refusal> {
+        admission.admit(address.parse().unwrap(), TransportKind::Tcp)
     }
 
     #[test]
     fn the_total_is_bounded_and_a_closed_connection_makes_room() {
-        let admission = Admission::new(2, 10);
-        let first = admission.admit(ip("192.0.2.1")).unwrap();
-        let _second = admission.admit(ip("192.0.2.2")).unwrap();
-        assert_eq!(admission.admit(ip("192.0.2.3")).unwrap_err(), Refusal::Full);
+        let admission = admission(2, 10);
+        let first = admit(&admission, "192.0.2.1").unwrap();
+        let _second = admit(&admission, "192.0.2.2").unwrap();
+        assert_eq!(admit(&admission, "192.0.2.3").unwrap_err(), Refusal::Full);
         drop(first);
-        admission.admit(ip("192.0.2.3")).unwrap();
+        admit(&admission, "192.0.2.3").unwrap();
     }
 
     #[test]
     fn one_address_cannot_take_the_room_of_all() {
-        let admission = Admission::new(10, 1);
-        let _one = admission.admit(ip("192.0.2.1")).unwrap();
+        let admission = admission(10, 1);
+        let _one = admit(&admission, "192.0.2.1").unwrap();
         assert_eq!(
-            admission.admit(ip("192.0.2.1")).unwrap_err(),
+            admit(&admission, "192.0.2.1").unwrap_err(),
             Refusal::AddressFull
         );
         assert_eq!(
-            admission.admit(ip("::ffff:192.0.2.1")).unwrap_err(),
+            admit(&admission, "::ffff:192.0.2.1").unwrap_err(),
             Refusal::AddressFull
         );
-        admission.admit(ip("192.0.2.2")).unwrap();
+        admit(&admission, "192.0.2.2").unwrap();
     }
 
     #[test]
     fn a_whole_ipv6_network_counts_as_one_address() {
-        let admission = Admission::new(10, 1);
-        let _one = admission.admit(ip("2001:db8:0:1::1")).unwrap();
+        let admission = admission(10, 1);
+        let _one = admit(&admission, "2001:db8:0:1::1").unwrap();
         assert_eq!(
-            admission.admit(ip("2001:db8:0:1:ffff::2")).unwrap_err(),
+            admit(&admission, "2001:db8:0:1:ffff::2").unwrap_err(),
             Refusal::AddressFull
         );
-        admission.admit(ip("2001:db8:0:2::1")).unwrap();
+        admit(&admission, "2001:db8:0:2::1").unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_last_to_leave_is_noticed() {
+        let admission = admission(10, 10);
+        let permit = admit(&admission, "192.0.2.1").unwrap();
+        let (waiting, ()) = tokio::join!(
+            tokio::time::timeout(std::time::Duration::from_secs(5), admission.empty()),
+            async move { drop(permit) }
+        );
+        waiting.unwrap();
+    }
+
+    #[test]
+    fn a_connection_is_counted_as_what_it_has_become() {
+        let admission = admission(10, 10);
+        let mut permit = admit(&admission, "192.0.2.1").unwrap();
+        permit.becomes(TransportKind::StartTls);
+        assert_eq!(admission.stats.open(TransportKind::Tcp), 0);
+        assert_eq!(admission.stats.open(TransportKind::StartTls), 1);
+        drop(permit);
+        assert_eq!(admission.stats.open(TransportKind::StartTls), 0);
     }
 
     #[test]
     fn addresses_that_left_are_forgotten() {
-        let admission = Admission::new(10, 1);
-        drop(admission.admit(ip("192.0.2.1")).unwrap());
+        let admission = admission(10, 1);
+        drop(admit(&admission, "192.0.2.1").unwrap());
         assert!(admission.lock().by_address.is_empty());
         assert_eq!(admission.lock().total, 0);
     }

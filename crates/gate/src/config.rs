@@ -121,8 +121,7 @@ pub struct Limits {
     pub stanzas_per_turn: usize,
     /// Time to wait, after the stream is closed, for the peer to take the last bytes and close.
     pub linger: Duration,
-    /// Requests on one HTTP connection, and so the time a keep-alive connection may live without
-    /// becoming a WebSocket.
+    /// Requests on one HTTP connection before it has to be made anew.
     pub http_requests_per_connection: usize,
 }
 

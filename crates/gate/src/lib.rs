@@ -7,16 +7,25 @@
 
 mod admission;
 mod bucket;
+mod channel;
+mod closing;
 mod config;
 mod error;
+mod http;
+mod inbox;
+mod listen;
+mod outbox;
 mod pool;
+mod shared;
 mod stats;
 mod tls;
+mod transport;
 mod wheel;
 
 pub use config::{
     GateConfig, HostCertificate, HttpConfig, Limits, ListenerConfig, ListenerKind, TlsConfig,
 };
 pub use error::GateError;
+pub use http::{Body, HttpPeer, HttpService, Routes};
 pub use stats::{GateStats, TransportKind};
 pub use tls::{TlsFacts, TlsStore};

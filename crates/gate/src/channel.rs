@@ -1,0 +1,280 @@
+//! A connection before it has a session: elements in, bytes out, and the changes of transport that
+//! negotiation makes. All waiting here is bounded by the time a client has to log in.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use posthaste_proto::error::{StreamCondition, StreamError};
+use posthaste_proto::xml::{Limits, XmlError};
+use tokio::net::TcpStream;
+
+use crate::admission::Permit;
+use crate::closing;
+use crate::inbox::{Inbox, Piece};
+use crate::outbox::Outbox;
+use crate::shared::{Cut, Shared};
+use crate::stats::{TransportKind, count};
+use crate::tls::{self, TlsFacts, TlsUse};
+use crate::transport::Transport;
+use crate::wheel::{Tick, Timer};
+
+/// What the peer sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// The start tag of a stream over TCP.
+    Open(Vec<u8>),
+    /// One whole element, not yet validated; over WebSocket one whole message, `<open/>` and
+    /// `<close/>` included.
+    Element(Vec<u8>),
+    /// The end tag of a stream over TCP.
+    Close,
+}
+
+/// Why nothing more comes from a connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ChannelError {
+    /// The peer or the network closed the connection, or a TLS handshake failed.
+    #[error("the connection is lost: {0}")]
+    Lost(#[from] io::Error),
+    /// The peer sent what is no XMPP.
+    #[error("the peer sent bad XML: {0}")]
+    Xml(#[from] XmlError),
+    /// The peer sent something behind `<starttls/>` without waiting for the handshake: it would be
+    /// taken for protected (RFC 6120 §5.3.3).
+    #[error("the peer sent plain text where TLS must begin")]
+    PlainTextBeforeTls,
+    /// The peer took too long.
+    #[error("the time to log in is over")]
+    Late,
+    /// The gate is draining.
+    #[error("the gate is closing")]
+    Draining,
+}
+
+impl ChannelError {
+    /// What to tell the peer; `None` if there is nobody to tell.
+    pub(crate) fn stream_error(&self) -> Option<StreamError> {
+        let condition = match self {
+            ChannelError::Lost(_) | ChannelError::PlainTextBeforeTls => return None,
+            ChannelError::Xml(error) => return Some(StreamError::from(*error)),
+            ChannelError::Late => StreamCondition::ConnectionTimeout,
+            ChannelError::Draining => StreamCondition::SystemShutdown,
+        };
+        Some(StreamError::new(condition))
+    }
+}
+
+impl From<Cut> for ChannelError {
+    fn from(cut: Cut) -> ChannelError {
+        match cut {
+            Cut::Late => ChannelError::Late,
+            Cut::Draining => ChannelError::Draining,
+        }
+    }
+}
+
+/// See the module comment.
+pub(crate) struct Channel {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) permit: Permit,
+    pub(crate) peer: SocketAddr,
+    /// What TLS has proved; `None` without TLS.
+    pub(crate) tls: Option<TlsFacts>,
+    pub(crate) transport: Transport,
+    pub(crate) inbox: Inbox,
+    pub(crate) outbox: Outbox,
+    timer: Timer,
+    deadline: Tick,
+    limits: Limits,
+}
+
+impl Channel {
+    /// A channel on an accepted connection. The time to log in begins.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        permit: Permit,
+        peer: SocketAddr,
+        tcp: TcpStream,
+    ) -> Channel {
+        let bounds = &shared.config.limits;
+        Channel {
+            permit,
+            peer,
+            tls: None,
+            transport: Transport::Tcp(tcp),
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
+            timer: Timer::new(&shared.wheel),
+            deadline: shared.wheel.now().after(bounds.negotiation_timeout),
+            limits: Limits {
+                stanza_bytes: bounds.element_bytes_before_login,
+                ..Limits::default()
+            },
+            shared,
+        }
+    }
+
+    /// Whether elements stand in WebSocket messages.
+    pub(crate) fn is_web_socket(&self) -> bool {
+        self.permit.kind() == TransportKind::WebSocket
+    }
+
+    /// Whether credentials may be shown: over TLS, or on loopback in development.
+    pub(crate) fn is_secure(&self) -> bool {
+        let is_local = self.peer.ip().to_canonical().is_loopback();
+        self.tls.is_some() || (self.shared.config.plaintext_on_loopback && is_local)
+    }
+
+    /// Whether STARTTLS can be had now.
+    pub(crate) fn offers_start_tls(&self) -> bool {
+        self.permit.kind() == TransportKind::Tcp && self.shared.tls.is_some()
+    }
+
+    /// Queues `xml`, a whole element or a stream header. It is written by the next
+    /// [`Channel::receive`] or [`Channel::flush`].
+    pub(crate) fn send(&mut self, xml: &[u8]) {
+        self.outbox.buffer().extend_from_slice(xml);
+    }
+
+    /// Writes what is queued, then waits for the next thing the peer sends.
+    ///
+    /// # Errors
+    /// See [`ChannelError`].
+    pub(crate) async fn receive(&mut self) -> Result<Received, ChannelError> {
+        loop {
+            if let Some(piece) = self.inbox.next(&self.limits)? {
+                return Ok(match piece {
+                    Piece::Open(range) => Received::Open(self.inbox.bytes(range).to_vec()),
+                    Piece::Element(range) => Received::Element(self.inbox.bytes(range).to_vec()),
+                    Piece::Close => Received::Close,
+                });
+            }
+            self.inbox.settle();
+            self.flush().await?;
+            self.fill().await?;
+        }
+    }
+
+    async fn fill(&mut self) -> Result<(), ChannelError> {
+        let (inbox, transport) = (&mut self.inbox, &mut self.transport);
+        let reading = poll_fn(|context| inbox.poll_fill(transport, context));
+        let read = self
+            .shared
+            .bounded(&mut self.timer, self.deadline, reading)
+            .await??;
+        count(&self.shared.stats.bytes_in, read);
+        match read {
+            0 => Err(ChannelError::Lost(io::ErrorKind::UnexpectedEof.into())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes what is queued.
+    ///
+    /// # Errors
+    /// See [`ChannelError`].
+    pub(crate) async fn flush(&mut self) -> Result<(), ChannelError> {
+        let (outbox, transport) = (&mut self.outbox, &mut self.transport);
+        let mut moved = 0;
+        let writing = poll_fn(|context| outbox.poll_write(transport, context, &mut moved));
+        let written = self
+            .shared
+            .bounded(&mut self.timer, self.deadline, writing)
+            .await;
+        count(&self.shared.stats.bytes_out, moved);
+        Ok(written??)
+    }
+
+    /// Expects a new stream on the same connection (RFC 6120 §4.3.3).
+    pub(crate) fn restart(&mut self) {
+        self.inbox.restart();
+    }
+
+    /// Becomes a channel over TLS, after `<proceed/>` has been queued. `stream_host` chooses the
+    /// certificate for clients that name no host in SNI.
+    ///
+    /// # Errors
+    /// See [`ChannelError`]; then there is nobody left to talk to.
+    pub(crate) async fn start_tls(mut self, stream_host: &str) -> Result<Channel, ChannelError> {
+        if self.inbox.waiting() > 0 {
+            return Err(ChannelError::PlainTextBeforeTls);
+        }
+        self.flush().await?;
+        self.inbox.settle();
+        let mut channel = self.secured(TlsUse::StartTls, Some(stream_host)).await?;
+        channel.permit.becomes(TransportKind::StartTls);
+        channel.restart();
+        Ok(channel)
+    }
+
+    /// Becomes a channel over TLS on a connection where nothing has been said.
+    pub(crate) async fn secured(
+        self,
+        purpose: TlsUse,
+        stream_host: Option<&str>,
+    ) -> Result<Channel, ChannelError> {
+        let Channel {
+            shared,
+            permit,
+            peer,
+            transport,
+            inbox,
+            outbox,
+            mut timer,
+            deadline,
+            limits,
+            tls: _,
+        } = self;
+        let (Transport::Tcp(tcp), Some(store)) = (transport, &shared.tls) else {
+            // Nobody asks for this without a certificate, or twice.
+            return Err(ChannelError::Lost(io::ErrorKind::Unsupported.into()));
+        };
+        let handshake = tls::accept(tcp, store, purpose, stream_host);
+        let until = shared
+            .wheel
+            .now()
+            .after(shared.config.limits.handshake_timeout)
+            .min(deadline);
+        let done = shared.bounded(&mut timer, until, handshake).await;
+        let done = done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let (stream, facts) = done.inspect_err(|error| {
+            count(&shared.stats.tls_failures, 1);
+            tracing::debug!(%error, "a TLS handshake failed");
+        })?;
+        let transport = Transport::Tls(stream);
+        let tls = Some(facts);
+        Ok(Channel {
+            shared,
+            permit,
+            peer,
+            transport,
+            inbox,
+            outbox,
+            timer,
+            deadline,
+            limits,
+            tls,
+        })
+    }
+
+    /// Waits for `work` of another kind as long as the client may take to log in.
+    ///
+    /// # Errors
+    /// The time is over, or the gate drains.
+    pub(crate) async fn bounded<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, ChannelError> {
+        Ok(self
+            .shared
+            .bounded(&mut self.timer, self.deadline, work)
+            .await?)
+    }
+
+    /// Writes what is queued, within a time of its own, and closes the connection.
+    pub(crate) async fn hang_up(self) {
+        closing::hang_up(&self.shared, self.transport, self.outbox).await;
+    }
+}
