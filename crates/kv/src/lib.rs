@@ -3,13 +3,16 @@
 //! which of them would survive a power cut.
 //!
 //! An engine implements [`Kv`]; the in-memory one is [`memory::MemoryKv`], engines on disk are
-//! crates of their own. Every engine passes the same conformance suite.
+//! crates of their own. Every engine passes the same
+//! conformance suite (feature `conformance`).
 //!
 //! Left out on purpose: transactions over several partitions (a home's state is one partition),
 //! streaming iterators (callers page with [`Scan::limit`]) and expiry.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod line;
 pub mod memory;
