@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
 use crate::admission::Admission;
 use crate::bucket::Rate;
@@ -88,6 +89,17 @@ impl Shared {
     /// Goes on to a later phase. Connections see it at their next wake-up.
     pub(crate) fn advance(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::Release);
+    }
+
+    /// Waits until the gate is in `phase` or a later one.
+    pub(crate) async fn reached(&self, timer: &mut Timer, phase: Phase) {
+        // Any timer will do: the one that changes the phase wakes all that have one.
+        const RARELY: Duration = Duration::from_secs(3_600);
+        poll_fn(|context| match self.phase() >= phase {
+            true => Poll::Ready(()),
+            false => timer.poll_until(context, self.wheel.now().after(RARELY)),
+        })
+        .await;
     }
 
     /// Waits for `work` until `deadline` or the end of the open phase.

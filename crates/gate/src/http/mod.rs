@@ -8,13 +8,15 @@ mod host_meta;
 mod upgrade;
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, Either, select};
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -103,12 +105,13 @@ pub(crate) struct Http {
 
 impl Http {
     /// Serves one connection until it ends, or until it has become a WebSocket: then its socket
-    /// and the bytes already read from it come back.
+    /// and the bytes already read from it come back. After `leave` no new request is taken.
     pub(crate) async fn serve(
         &self,
         transport: Transport,
         peer: HttpPeer,
         stats: &GateStats,
+        leave: impl Future<Output = ()>,
     ) -> Option<(Transport, Bytes)> {
         let upgraded: Mutex<Option<OnUpgrade>> = Mutex::new(None);
         let requests = AtomicUsize::new(0);
@@ -123,13 +126,22 @@ impl Http {
             }
             Ok::<_, Infallible>(response)
         });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.head_timeout)
-            .max_buf_size(HEAD_BYTES)
-            .serve_connection(TokioIo::new(transport), service)
-            .with_upgrades();
-        if let Err(error) = connection.await {
+        let mut connection = pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(self.head_timeout)
+                .max_buf_size(HEAD_BYTES)
+                .serve_connection(TokioIo::new(transport), service)
+                .with_upgrades()
+        );
+        let served = match select(connection.as_mut(), pin!(leave)).await {
+            Either::Left((served, _)) => served,
+            Either::Right(((), _)) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = served {
             tracing::debug!(%error, "an HTTP connection broke");
         }
         let upgrade = upgraded
@@ -246,7 +258,7 @@ mod tests {
             secure: false,
         };
         let rest = http
-            .serve(Transport::Tcp(stream), peer, &stats)
+            .serve(Transport::Tcp(stream), peer, &stats, std::future::pending())
             .await
             .map(|(_, rest)| rest);
         let mut answer = String::new();

@@ -7,6 +7,8 @@
 
 mod certificate;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::Arc;

@@ -345,19 +345,7 @@ mod tests {
 
     use tempfile::TempDir;
 
-    /// Writes a self-signed certificate for `host` and says where.
-    fn certificate(folder: &TempDir, host: &str) -> HostCertificate {
-        let certificate = folder.path().join(format!("{host}.pem"));
-        let key = folder.path().join(format!("{host}.key"));
-        let made = rcgen::generate_simple_self_signed(vec![host.to_owned()]).unwrap();
-        fs::write(&certificate, made.cert.pem()).unwrap();
-        fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-        HostCertificate {
-            host: host.to_owned(),
-            certificate,
-            key,
-        }
-    }
+    use crate::tls::tests::certificate;
 
     fn store(folder: &TempDir) -> TlsStore {
         let hosts = vec![
