@@ -127,6 +127,61 @@ class Server:
         return user, password
 
 
+def built_binary():
+    """`POSTHASTE`, or where `cargo build` puts it."""
+    if named := os.environ.get("POSTHASTE"):
+        return Path(named).resolve()
+    root = Path(__file__).parents[2]
+    binary = root / os.environ.get("CARGO_TARGET_DIR", "target") / "debug" / "posthaste"
+    if not binary.exists():
+        raise RuntimeError(f"{binary} is missing: run `cargo build --bin posthaste`")
+    return binary
+
+
+class Posthaste(Server):
+    """Our own, from the source beside these tests."""
+
+    name = "posthaste"
+    websocket_path = "/xmpp-websocket"
+    version_name = "Posthaste"
+
+    def configure(self):
+        self.binary = built_binary()
+        self.config = self.folder / "posthaste.toml"
+        self.config.write_text(f"""
+[listen]
+c2s = ["{self.host}:{self.port}"]
+c2s_tls = ["{self.host}:{self.tls_port}"]
+http = ["{self.host}:{self.http_port}"]
+metrics = ["{self.host}:{self.extra_port}"]
+
+[tls]
+certificate = "{self.certificate}"
+private_key = "{self.key}"
+client_ca = "{self.authority.certificate_file}"
+
+[storage]
+directory = "{self.folder}/data"
+
+[log]
+level = "info"
+
+[host."{self.domain}"]
+registration = true
+
+[host."{self.other_domain}"]
+""")
+
+    def command(self):
+        return [str(self.binary), "--config", str(self.config), "run"]
+
+    def add_user(self, user, password, domain=None):
+        subprocess.run(
+            [str(self.binary), "--config", str(self.config), "user", "add", f"{user}@{domain or self.domain}"],
+            input=f"{password}\n", text=True, check=True, capture_output=True,
+        )
+
+
 class Prosody(Server):
     """Prosody as Debian packages it."""
 
@@ -179,15 +234,6 @@ VirtualHost "{self.other_domain}"
         (accounts / f"{encode(user)}.dat").write_text(f'return {{ ["password"] = "{password}" }};\n')
 
 
-
-
-class Posthaste(Server):
-    """The built binary; `POSTHASTE` names it where it is not where cargo puts it."""
-
-    name = "posthaste"
-
-    def configure(self):
-        raise NotImplementedError
 
 
 def chosen():

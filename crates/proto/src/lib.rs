@@ -9,4 +9,5 @@ pub mod ns;
 pub mod sasl;
 pub mod stanza;
 pub mod stream;
+pub mod websocket;
 pub mod xml;

@@ -17,6 +17,7 @@ pub(crate) use read::{load, parse};
 pub(crate) use reload::{Changes, changes};
 pub(crate) use value::Keep;
 
+use posthaste_proto::jid::BareJid;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -29,6 +30,9 @@ pub(crate) struct Config {
     pub(crate) hosts: Vec<Host>,
     pub(crate) listen: Listen,
     pub(crate) tls: Tls,
+    pub(crate) http: Http,
+    pub(crate) login: Login,
+    pub(crate) limits: Limits,
     pub(crate) storage: Storage,
     pub(crate) log: Log,
     pub(crate) admin: Admin,
@@ -39,7 +43,7 @@ pub(crate) struct Config {
 /// A domain that is served, and what it does differently from the rest of the server.
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
-    pub(crate) domain: String,
+    pub(crate) domain: BareJid,
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) private_key: Option<PathBuf>,
     pub(crate) registration: Option<bool>,
@@ -48,7 +52,8 @@ pub(crate) struct Host {
 
 impl Host {
     fn new(domain: &str) -> Result<Self, String> {
-        let domain = domain.to_lowercase();
+        let domain =
+            BareJid::new(None, domain).map_err(|error| format!("is not a domain: {error}"))?;
         Ok(Self {
             domain,
             certificate: None,
@@ -56,6 +61,11 @@ impl Host {
             registration: None,
             keep: None,
         })
+    }
+
+    /// The name of its section, as complaints write it.
+    pub(crate) fn key(&self) -> String {
+        format!("host.\"{}\"", self.domain)
     }
 
     /// The host of a configuration that names none.
@@ -69,6 +79,7 @@ pub(crate) struct Listen {
     pub(crate) c2s: Vec<SocketAddr>,
     pub(crate) c2s_tls: Vec<SocketAddr>,
     pub(crate) http: Vec<SocketAddr>,
+    pub(crate) https: Vec<SocketAddr>,
     pub(crate) metrics: Vec<SocketAddr>,
 }
 
@@ -78,6 +89,39 @@ pub(crate) struct Tls {
     pub(crate) private_key: Option<PathBuf>,
     pub(crate) client_ca: Option<PathBuf>,
     pub(crate) self_signed: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Http {
+    pub(crate) public_websocket: String,
+    pub(crate) origins: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Login {
+    pub(crate) plaintext_on_loopback: bool,
+}
+
+/// What one peer, one address or all of them together may cost. Sizes are in bytes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Limits {
+    pub(crate) connections: u64,
+    pub(crate) connections_per_address: u64,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) negotiation_timeout: Duration,
+    pub(crate) element_size_before_login: u64,
+    pub(crate) stanza_size: u64,
+    pub(crate) idle_probe: Duration,
+    pub(crate) probe_timeout: Duration,
+    pub(crate) element_grace: Duration,
+    pub(crate) element_size_per_second: u64,
+    pub(crate) write_stall: Duration,
+    pub(crate) outbound_size: u64,
+    pub(crate) size_per_second: u64,
+    pub(crate) burst_size: u64,
+    pub(crate) stanzas_per_turn: u64,
+    pub(crate) linger: Duration,
+    pub(crate) http_requests_per_connection: u64,
 }
 
 #[derive(Clone, Debug, Default)]

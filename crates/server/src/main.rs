@@ -5,11 +5,15 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod admin;
+mod certificate;
 mod cli;
 mod config;
 mod lock;
 mod log;
+mod metrics;
 mod password;
+
+mod wiring;
 
 use crate::cli::{Cli, Command, Source};
 use crate::config::{Config, ConfigError};

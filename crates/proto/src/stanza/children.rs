@@ -138,7 +138,7 @@ fn scan_child(xml: &[u8]) -> Result<(Child, bool), XmlError> {
     loop {
         match scanner.step()? {
             Event::Start(tag) if scanner.depth() == 1 => {
-                child = Some(entry(&scanner, &tag, 0, xml))
+                child = Some(entry(&scanner, &tag, 0, xml));
             }
             Event::Done => break,
             Event::Start(_) | Event::End { .. } | Event::Text(_) | Event::Cdata(_) => {}

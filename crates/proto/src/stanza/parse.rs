@@ -87,7 +87,7 @@ fn scan_content(
     loop {
         match scanner.step()? {
             Event::Start(tag) if scanner.depth() == 2 => {
-                children.push(entry(scanner, &tag, root.to, bytes))
+                children.push(entry(scanner, &tag, root.to, bytes));
             }
             Event::End { .. } if scanner.depth() == 1 => {
                 if let Some(child) = children.last_mut() {

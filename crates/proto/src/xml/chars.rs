@@ -16,12 +16,14 @@ pub(super) static CLASS: [u8; 256] = classes();
 
 const fn classes() -> [u8; 256] {
     let mut table = [0u8; 256];
-    let mut byte = 0usize;
-    while byte < 256 {
-        table[byte] = class_of(byte as u8);
-        byte += 1;
+    let mut byte = 0u8;
+    loop {
+        table[byte as usize] = class_of(byte);
+        match byte.checked_add(1) {
+            Some(next) => byte = next,
+            None => return table,
+        }
     }
-    table
 }
 
 const fn class_of(byte: u8) -> u8 {

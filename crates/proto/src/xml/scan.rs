@@ -145,7 +145,7 @@ impl<'a> Scanner<'a> {
                 uri: Cow::Borrowed(uri),
                 written: None,
                 depth: 0,
-            })
+            });
         };
         if !context.default_ns.is_empty() {
             declare("", &*context.default_ns);
@@ -363,9 +363,8 @@ impl<'a> Scanner<'a> {
     /// Reads a quoted attribute value and returns what is between the quotes.
     fn quoted(&mut self) -> Result<&'a str, XmlError> {
         let bytes = self.text.as_bytes();
-        let quote = match bytes.get(self.at) {
-            Some(&quote @ (b'\'' | b'"')) => quote,
-            _ => return Err(XmlError::NotWellFormed("an attribute value without quotes")),
+        let Some(&quote @ (b'\'' | b'"')) = bytes.get(self.at) else {
+            return Err(XmlError::NotWellFormed("an attribute value without quotes"));
         };
         let from = self.at + 1;
         let mut at = from;

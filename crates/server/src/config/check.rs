@@ -1,8 +1,11 @@
-//! Mistakes that no single value shows: pairs that do not fit, addresses given twice.
+//! Mistakes that no single value shows: pairs that do not fit, addresses given twice, files that
+//! cannot be used.
 
 use super::{Complaint, Config};
+use posthaste_gate::{GateError, HostCertificate, TlsConfig, TlsStore};
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
 /// A Unix socket's path must fit into `sockaddr_un` with its closing nought.
 const SOCKET_PATH_MOST: usize = 107;
@@ -12,6 +15,9 @@ pub(super) fn check(config: &Config) -> Vec<Complaint> {
     let mut complaints = Vec::new();
     check_certificates(config, &mut complaints);
     check_addresses(config, &mut complaints);
+    if complaints.is_empty() {
+        check_files(config, &mut complaints);
+    }
     let socket = config.admin_socket();
     if socket.as_os_str().len() > SOCKET_PATH_MOST {
         let what = format!(
@@ -46,7 +52,7 @@ fn check_certificates(config: &Config, complaints: &mut Vec<Complaint>) {
         config.tls.private_key.as_ref(),
     );
     for host in &config.hosts {
-        let key = format!("host.\"{}\"", host.domain);
+        let key = host.key();
         pair(&key, host.certificate.as_ref(), host.private_key.as_ref());
     }
     let bare = config.hosts.iter().find(|host| host.certificate.is_none());
@@ -66,6 +72,7 @@ fn check_addresses(config: &Config, complaints: &mut Vec<Complaint>) {
         ("listen.c2s", &listen.c2s),
         ("listen.c2s_tls", &listen.c2s_tls),
         ("listen.http", &listen.http),
+        ("listen.https", &listen.https),
         ("listen.metrics", &listen.metrics),
     ] {
         // Port 0 is "any free port", so it may stand in several places.
@@ -79,10 +86,219 @@ fn check_addresses(config: &Config, complaints: &mut Vec<Complaint>) {
             }
         }
     }
-    if listen.c2s.is_empty() && listen.c2s_tls.is_empty() && listen.http.is_empty() {
+    let for_clients = [&listen.c2s, &listen.c2s_tls, &listen.http, &listen.https];
+    if for_clients.iter().all(|addresses| addresses.is_empty()) {
         complaints.push(config.origins.blame(
             "listen.c2s",
-            "and c2s_tls and http are all empty, so no client could ever connect",
+            "and c2s_tls, http, https are all empty, so no client could ever connect",
         ));
+    }
+}
+
+/// Reads the certificates as the gate will.
+fn check_files(config: &Config, complaints: &mut Vec<Complaint>) {
+    let own = config.hosts.iter().map(|host| {
+        let key = host.key();
+        (key, &host.certificate, &host.private_key)
+    });
+    let shared = (
+        "tls".to_owned(),
+        &config.tls.certificate,
+        &config.tls.private_key,
+    );
+    let mut good = None;
+    for (key, certificate, private_key) in own.chain([shared]) {
+        let (Some(certificate), Some(private_key)) = (certificate, private_key) else {
+            continue;
+        };
+        match open(certificate, private_key, None) {
+            Ok(()) => good = Some((certificate, private_key)),
+            Err(error) => {
+                let guilty = match error {
+                    GateError::Read { ref file, .. } | GateError::Unusable { ref file, .. }
+                        if file == private_key =>
+                    {
+                        "private_key"
+                    }
+                    _ => "certificate",
+                };
+                complaints.push(config.origins.blame(&format!("{key}.{guilty}"), error));
+            }
+        }
+    }
+    if let Some(authorities) = &config.tls.client_ca {
+        let result = match good {
+            Some((certificate, private_key)) => open(certificate, private_key, Some(authorities)),
+            // Without a certificate of ours yet, what is in it shows at the start.
+            None => File::open(authorities)
+                .map(drop)
+                .map_err(|source| GateError::Read {
+                    file: authorities.clone(),
+                    source,
+                }),
+        };
+        if let Err(error) = result {
+            complaints.push(config.origins.blame("tls.client_ca", error));
+        }
+    }
+}
+
+fn open(
+    certificate: &Path,
+    private_key: &Path,
+    authorities: Option<&PathBuf>,
+) -> Result<(), GateError> {
+    let host = HostCertificate {
+        host: String::new(),
+        certificate: certificate.to_owned(),
+        key: private_key.to_owned(),
+    };
+    let files = TlsConfig {
+        hosts: vec![host],
+        client_authorities: authorities.cloned(),
+    };
+    TlsStore::open(files).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use std::path::Path;
+
+    /// The complaints about `text`, one a line.
+    fn complaints(text: &str, folder: &Path) -> String {
+        match parse(text, "p.toml", folder) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn every_mistake_is_reported_with_file_line_and_key() {
+        let here = Path::new("");
+        let long = "x".repeat(120);
+        let table: &[(&str, &str)] = &[
+            ("[listen\n", "p.toml:1: "),
+            (
+                "\n[lisen]\n",
+                "p.toml:2: lisen: unknown section; there are: listen, ",
+            ),
+            (
+                "listen = 3\n",
+                "p.toml:1: listen: is a section; write [listen] above its keys",
+            ),
+            (
+                "[listen]\nc2 = []\n",
+                "p.toml:2: listen.c2: unknown key; there are: c2s, c2s_tls, ",
+            ),
+            (
+                "[listen]\nc2s = \"x\"\n",
+                "p.toml:2: listen.c2s: wants a list of addresses",
+            ),
+            (
+                "[listen]\nc2s = [\n 3]\n",
+                "p.toml:2: listen.c2s: wants a text in quotes, not an integer",
+            ),
+            (
+                "[listen]\nc2s = [\"localhost\"]\n",
+                "p.toml:2: listen.c2s: \"localhost\" is not an address with a port",
+            ),
+            (
+                "[listen]\nhttp = [\"[::1]:1\"]\nmetrics = [\"[::1]:1\"]\n",
+                "p.toml:3: listen.metrics: [::1]:1 is given in listen.http too",
+            ),
+            (
+                "[listen]\nc2s = []\nc2s_tls = []\nhttp = []\nhttps = []\n",
+                "p.toml:2: listen.c2s: and c2s_tls, http, https are all empty",
+            ),
+            (
+                "[storage]\nmemory = \"1 KiB\"\n",
+                "p.toml:2: storage.memory: 1 KiB is not within 8 MiB to 1 TiB",
+            ),
+            (
+                "[storage]\nmemory = 64\n",
+                "p.toml:2: storage.memory: wants a text in quotes, not an integer",
+            ),
+            (
+                "[storage]\ndirectory = \"\"\n",
+                "p.toml:2: storage.directory: the path is empty",
+            ),
+            (
+                "[log]\nlevel = \"loud\"\n",
+                "p.toml:2: log.level: \"loud\" is not one of error, ",
+            ),
+            (
+                "[log]\nformat = \"xml\"\n",
+                "p.toml:2: log.format: \"xml\" is not one of \"text\", \"json\"",
+            ),
+            (
+                "[tls]\nself_signed = 1\n",
+                "p.toml:2: tls.self_signed: wants true or false, not an integer",
+            ),
+            (
+                "[tls]\nself_signed = false\n",
+                "p.toml:2: tls.self_signed: is off, and the host localhost has no certificate",
+            ),
+            (
+                "[tls]\ncertificate = \"c.pem\"\n",
+                "p.toml:2: tls.certificate: wants private_key beside it",
+            ),
+            (
+                "[tls]\nclient_ca = \"/nowhere/ca.pem\"\n",
+                "p.toml:2: tls.client_ca: cannot read /nowhere/ca.pem: ",
+            ),
+            ("host = 3\n", "p.toml:1: host.\"example.org\": is a section"),
+            ("[host]\n", "p.toml:1: host: wants 1 to 1000 hosts"),
+            (
+                "[host.\"a b\"]\n",
+                "p.toml:1: host.\"a b\": is not a domain: ",
+            ),
+            (
+                "[host.\"a.example\"]\n[host.\"A.example\"]\n",
+                "is the same host as another",
+            ),
+            (
+                "[host.\"A.example\"]\ncertificate = \"x\"\n",
+                "p.toml:2: host.\"a.example\".certificate: wants private_key",
+            ),
+            (
+                "[host.\"a.example\"]\nkeep = \"1h\"\n",
+                "p.toml:2: host.\"a.example\".keep: 1h is not within 1d to 36500d",
+            ),
+            (
+                "[host.\"a.example\"]\nkeep = \"some\"\n",
+                "p.toml:2: host.\"a.example\".keep: \"some\" is not one of \"delivered\", ",
+            ),
+        ];
+        for (text, expected) in table {
+            let complaints = complaints(text, here);
+            assert!(complaints.contains(expected), "{text}gave: {complaints}");
+        }
+        let socket = complaints(&format!("[admin]\nsocket = \"/{long}\"\n"), here);
+        assert!(socket.contains("p.toml:2: admin.socket: "), "{socket}");
+    }
+
+    #[test]
+    fn all_mistakes_are_reported_together_in_the_order_of_the_file() {
+        let text = "[tls]\nx = 1\n[log]\nlevel = 1\n[listen]\nc2s = 1\n";
+        let lines: Vec<_> = complaints(text, Path::new(""))
+            .lines()
+            .map(|line| line[..9].to_owned())
+            .collect();
+        assert_eq!(lines, ["p.toml:2:", "p.toml:4:", "p.toml:6:"]);
+    }
+
+    #[test]
+    fn certificates_that_cannot_be_used_are_found_before_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = crate::certificate::self_signed(folder.path(), "localhost").unwrap();
+        let text = "[tls]\ncertificate = \"localhost.crt\"\nprivate_key = \"localhost.key\"\nclient_ca = \"localhost.crt\"\n";
+        assert_eq!(complaints(text, folder.path()), "");
+        std::fs::write(&files.private_key, "nonsense").unwrap();
+        assert!(complaints(text, folder.path()).starts_with("p.toml:3: tls.private_key: "));
+        std::fs::remove_file(&files.certificate).unwrap();
+        assert!(
+            complaints(text, folder.path()).starts_with("p.toml:2: tls.certificate: cannot read ")
+        );
     }
 }

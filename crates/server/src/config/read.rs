@@ -125,6 +125,8 @@ impl Reader {
             Ok(host) => host,
             Err(what) => return self.complain(Some(line), Some(key), what),
         };
+        // From here on it is called by its normal form, whatever the file's spelling.
+        let key = host.key();
         self.keys(&format!("{key}."), HOST_KEYS, &mut host, table);
         if hosts.iter().any(|other| other.domain == host.domain) {
             return self.complain(

@@ -1,8 +1,8 @@
 //! What differs between two configurations, and which of it a running server can take.
 
-use super::Config;
 use super::keys::{HOST_KEYS, SECTIONS};
 use super::value::Key;
+use super::{Config, Host};
 
 /// The keys whose values differ.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Changes {
         );
     }
     for host in &mut new.hosts {
-        let name = format!("host.\"{}\"", host.domain);
+        let name = host.key();
         match old
             .hosts
             .iter_mut()
@@ -40,9 +40,7 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Changes {
         .hosts
         .iter()
         .filter(|before| !new.hosts.iter().any(|host| host.domain == before.domain));
-    changes
-        .waiting
-        .extend(gone.map(|host| format!("host.\"{}\"", host.domain)));
+    changes.waiting.extend(gone.map(Host::key));
     changes
 }
 

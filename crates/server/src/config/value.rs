@@ -59,6 +59,10 @@ pub(crate) enum Value<T: 'static> {
         check: fn(&str) -> Result<(), String>,
         field: fn(&mut T) -> &mut String,
     },
+    Texts {
+        check: fn(&str) -> Result<(), String>,
+        field: fn(&mut T) -> &mut Vec<String>,
+    },
     Place {
         default: &'static str,
         field: fn(&mut T) -> &mut PathBuf,
@@ -136,6 +140,7 @@ impl<T> Value<T> {
             }
             Self::Choice { default, field, .. } => *field(target) = default,
             Self::Text { default, field, .. } => (*default).clone_into(field(target)),
+            Self::Texts { field, .. } => field(target).clear(),
             Self::Place { default, field } => *field(target) = PathBuf::from(default),
             Self::OptionalPlace { field, .. } => *field(target) = None,
             Self::Retention { default, field } => *field(target) = *default,
@@ -178,6 +183,7 @@ impl<T> Value<T> {
                 check(text)?;
                 text.clone_into(field(target));
             }
+            Self::Texts { check, field } => *field(target) = texts(input, *check)?,
             Self::Place { field, .. } => *field(target) = place(input)?,
             Self::OptionalPlace { field, .. } => *field(target) = Some(place(input)?),
             Self::Retention { field, .. } => *field(target) = Keep::parse(text(input)?)?,
@@ -194,15 +200,10 @@ impl<T> Value<T> {
             Self::Count { field, .. } => field(target).to_string(),
             Self::Size { field, .. } => quoted(&units::show_size(*field(target))),
             Self::Period { field, .. } => quoted(&units::show_duration(*field(target))),
-            Self::Addresses { field, .. } => {
-                let each: Vec<_> = field(target)
-                    .iter()
-                    .map(|a| quoted(&a.to_string()))
-                    .collect();
-                format!("[{}]", each.join(", "))
-            }
+            Self::Addresses { field, .. } => list(field(target)),
             Self::Choice { field, .. } => quoted(field(target)),
             Self::Text { field, .. } => quoted(field(target)),
+            Self::Texts { field, .. } => list(field(target)),
             Self::Place { field, .. } => quoted(&field(target).to_string_lossy()),
             Self::OptionalPlace { field, .. } => quoted(&field(target).as_ref()?.to_string_lossy()),
             Self::Retention { field, .. } => quoted(&field(target).show()),
@@ -280,25 +281,45 @@ fn place(input: &DeValue<'_>) -> Result<PathBuf, String> {
     }
 }
 
-/// A listener binds a handful of addresses; more is a mistake.
-const ADDRESSES_MOST: usize = 16;
+/// A listener binds a handful of addresses, a host has a handful of contacts; more is a mistake.
+const LIST_MOST: usize = 64;
 
 fn addresses(input: &DeValue<'_>) -> Result<Vec<SocketAddr>, String> {
-    let list = input.as_array().ok_or_else(|| {
-        wants(
-            "a list of addresses such as [\"127.0.0.1:5222\"]; [] for none",
-            input,
-        )
-    })?;
-    if list.len() > ADDRESSES_MOST {
-        return Err(format!("at most {ADDRESSES_MOST} addresses"));
+    items(
+        input,
+        "addresses such as [\"127.0.0.1:5222\"]; [] for none",
+        |text| {
+            text.parse().map_err(|_| {
+            format!(
+                "{text:?} is not an address with a port; write for example \"0.0.0.0:5222\" or \"[::]:5222\""
+            )
+        })
+        },
+    )
+}
+
+fn texts(
+    input: &DeValue<'_>,
+    check: impl Fn(&str) -> Result<(), String>,
+) -> Result<Vec<String>, String> {
+    items(input, "texts in quotes; [] for none", |text| {
+        check(text).map(|()| text.to_owned())
+    })
+}
+
+fn items<V>(
+    input: &DeValue<'_>,
+    what: &str,
+    read: impl Fn(&str) -> Result<V, String>,
+) -> Result<Vec<V>, String> {
+    let list = input
+        .as_array()
+        .ok_or_else(|| wants(&format!("a list of {what}"), input))?;
+    if list.len() > LIST_MOST {
+        return Err(format!("has more than {LIST_MOST} entries"));
     }
     list.iter()
-        .map(|item| {
-            let text = text(item.get_ref())?;
-            text.parse()
-                .map_err(|_| format!("{text:?} is not an address with a port; write for example \"0.0.0.0:5222\" or \"[::]:5222\""))
-        })
+        .map(|item| read(text(item.get_ref())?))
         .collect()
 }
 
@@ -340,6 +361,11 @@ fn article(noun: &str) -> &'static str {
     } else {
         "a"
     }
+}
+
+fn list(items: &[impl ToString]) -> String {
+    let each: Vec<_> = items.iter().map(|item| quoted(&item.to_string())).collect();
+    format!("[{}]", each.join(", "))
 }
 
 /// A TOML basic string.

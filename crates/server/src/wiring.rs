@@ -1,0 +1,114 @@
+//! From the configuration to what the other crates want to be given.
+
+use crate::certificate::{CertificateError, self_signed};
+use crate::config::{Config, Limits};
+use posthaste_gate::{
+    GateConfig, HostCertificate, HttpConfig, ListenerConfig, ListenerKind, TlsConfig,
+};
+
+/// What the gate is opened with. Makes the self-signed certificates that are missing.
+pub(crate) fn gate_config(config: &Config) -> Result<GateConfig, CertificateError> {
+    let listen = &config.listen;
+    let listeners = [
+        (ListenerKind::Xmpp, &listen.c2s),
+        (ListenerKind::XmppTls, &listen.c2s_tls),
+        (ListenerKind::Http, &listen.http),
+        (ListenerKind::Https, &listen.https),
+    ];
+    let listeners = listeners.into_iter().flat_map(|(kind, addresses)| {
+        let listener = move |address: &_| ListenerConfig {
+            address: *address,
+            kind,
+        };
+        addresses.iter().map(listener)
+    });
+    let public_websocket = Some(config.http.public_websocket.clone());
+    Ok(GateConfig {
+        listeners: listeners.collect(),
+        tls: Some(tls_config(config)?),
+        http: HttpConfig {
+            public_websocket: public_websocket.filter(|address| !address.is_empty()),
+            origins: config.http.origins.clone(),
+        },
+        plaintext_on_loopback: config.login.plaintext_on_loopback,
+        limits: gate_limits(&config.limits),
+    })
+}
+
+fn tls_config(config: &Config) -> Result<TlsConfig, CertificateError> {
+    let folder = config.storage.directory.join("tls");
+    let hosts = config.hosts.iter().map(|host| {
+        let own = host.certificate.as_ref().zip(host.private_key.as_ref());
+        let shared = config
+            .tls
+            .certificate
+            .as_ref()
+            .zip(config.tls.private_key.as_ref());
+        let (certificate, key) = match own.or(shared) {
+            Some((certificate, key)) => (certificate.clone(), key.clone()),
+            None => {
+                let files = self_signed(&folder, host.domain.as_str())?;
+                tracing::warn!(
+                    certificate = %files.certificate.display(),
+                    "a host has no certificate but one signed by itself: clients will warn of it"
+                );
+                (files.certificate, files.private_key)
+            }
+        };
+        Ok(HostCertificate {
+            // What clients say in SNI is the ASCII form.
+            host: idna::domain_to_ascii(host.domain.as_str())
+                .unwrap_or_else(|_| host.domain.to_string()),
+            certificate,
+            key,
+        })
+    });
+    Ok(TlsConfig {
+        hosts: hosts.collect::<Result<_, _>>()?,
+        client_authorities: config.tls.client_ca.clone(),
+    })
+}
+
+fn gate_limits(limits: &Limits) -> posthaste_gate::Limits {
+    posthaste_gate::Limits {
+        connections: size(limits.connections),
+        connections_per_address: size(limits.connections_per_address),
+        handshake_timeout: limits.handshake_timeout,
+        negotiation_timeout: limits.negotiation_timeout,
+        element_bytes_before_login: size(limits.element_size_before_login),
+        stanza_bytes: size(limits.stanza_size),
+        idle_probe: limits.idle_probe,
+        probe_timeout: limits.probe_timeout,
+        element_grace: limits.element_grace,
+        element_bytes_per_second: rate(limits.element_size_per_second),
+        write_stall: limits.write_stall,
+        outbound_bytes: size(limits.outbound_size),
+        bytes_per_second: Some(rate(limits.size_per_second)).filter(|rate| *rate > 0),
+        burst_bytes: rate(limits.burst_size),
+        stanzas_per_turn: size(limits.stanzas_per_turn),
+        linger: limits.linger,
+        http_requests_per_connection: size(limits.http_requests_per_connection),
+    }
+}
+
+/// On a machine whose words are too small, the most that it can count is the limit.
+fn size(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+/// The table of keys bounds rates at 1 GiB a second.
+fn rate(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_without_a_configuration_are_the_gates_own() {
+        let ours = gate_limits(&Config::defaults().limits);
+        let theirs = posthaste_gate::Limits::default();
+        assert_eq!(format!("{ours:#?}"), format!("{theirs:#?}"));
+    }
+}

@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# Installs what building, testing, measuring or fuzzing needs and this machine lacks.
+#
+#   scripts/setup.sh build|test|bench|fuzz ...
+#
+# Debian packages are installed where this may (as root, or with sudo that asks nothing);
+# elsewhere it says what to install and stops. What it makes itself stays inside the checkout
+# (.venv, tests/interop/xmppjs/node_modules), but for cargo-fuzz, which cargo keeps with its own.
+# When nothing is missing it is done in a second.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+rust_needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+
+die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+# at_least HAVE WANTED: is the first version not older than the second?
+at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]; }
+
+# debian PACKAGE...: make sure that they are installed, in one go.
+debian() {
+    local missing=() package
+    for package in "$@"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    command -v apt-get >/dev/null || die "please install: ${missing[*]} (the names are Debian's)"
+    local as_root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        sudo -n true 2>/dev/null || die "please run: sudo apt-get install ${missing[*]}"
+        as_root=(sudo -n)
+    fi
+    echo "setup: installing ${missing[*]}"
+    "${as_root[@]}" apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" \
+        >/dev/null || die "apt-get could not install: ${missing[*]}"
+}
+
+# have_command COMMAND PACKAGE...: the packages only where the command is not there already.
+have_command() {
+    command -v "$1" >/dev/null || debian "${@:2}"
+}
+
+rust() {
+    if ! command -v cargo >/dev/null && apt-cache policy rustup 2>/dev/null | grep -q 'Candidate: [0-9]'; then
+        debian rustup
+        rustup -q toolchain install stable --profile default
+    fi
+    command -v cargo >/dev/null ||
+        die "Rust $rust_needed or newer is needed: install rustup (https://rustup.rs), then run 'rustup toolchain install stable'"
+    local have
+    have=$(cargo --version | cut -d ' ' -f 2)
+    at_least "$have" "$rust_needed" ||
+        die "Rust $rust_needed or newer is needed, this is $have: run 'rustup update stable'"
+}
+
+build() {
+    rust
+    # aws-lc (TLS) and jemalloc are C.
+    have_command cc gcc libc6-dev
+    have_command make make
+    have_command cmake cmake
+}
+
+python() {
+    have_command python3 python3
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        die "Python 3.11 or newer is needed for the tests, this is $(python3 --version)"
+    python3 -c 'import ensurepip, venv' 2>/dev/null || debian python3-venv
+    local stamp=.venv/installed-requirements.txt
+    cmp -s tests/requirements.txt "$stamp" && return
+    echo "setup: making .venv"
+    python3 -m venv --clear .venv
+    .venv/bin/pip -q --disable-pip-version-check install -r tests/requirements.txt
+    cp tests/requirements.txt "$stamp"
+}
+
+node() {
+    have_command node nodejs
+    have_command npm npm
+    at_least "$(command node --version | tr -d v)" 18 ||
+        die "Node.js 18 or newer is needed for the tests, this is $(command node --version)"
+    local folder=tests/interop/xmppjs
+    local stamp=$folder/node_modules/installed-lock.json
+    cmp -s $folder/package-lock.json $stamp && return
+    echo "setup: installing $folder/node_modules"
+    (cd $folder && npm ci --silent --no-audit --no-fund)
+    cp $folder/package-lock.json $stamp
+}
+
+tests() {
+    build
+    command -v rustfmt >/dev/null && cargo clippy --version >/dev/null 2>&1 ||
+        die "rustfmt and clippy are needed: run 'rustup component add rustfmt clippy'"
+    python
+    node
+    have_command profanity profanity
+    have_command tmux tmux
+}
+
+bench() {
+    build
+    have_command prosody prosody
+    have_command ejabberdctl ejabberd
+}
+
+fuzz() {
+    build
+    have_command c++ g++
+    cargo fuzz --version >/dev/null 2>&1 && return
+    echo "setup: installing cargo-fuzz"
+    cargo install --quiet --locked cargo-fuzz
+}
+
+[ $# -gt 0 ] || set -- build
+for what in "$@"; do
+    case $what in
+    build) build ;;
+    test) tests ;;
+    bench) bench ;;
+    fuzz) fuzz ;;
+    *) die "unknown set '$what': build, test, bench and fuzz are known" ;;
+    esac
+done
