@@ -208,7 +208,7 @@ https_ports = {{}}
 http_host = "localhost"
 s2s_ports = {{}}
 modules_enabled = {{ "roster", "saslauth", "tls", "disco", "carbons", "pep", "private", "blocklist",
-  "vcard_legacy", "version", "time", "ping", "register", "mam", "csi_simple", "smacks",
+  "vcard", "version", "time", "ping", "register", "mam", "csi_simple", "smacks",
   "websocket", "lastactivity", "server_contact_info" }}
 modules_disabled = {{ "s2s", "posix" }}
 contact_info = {{ admin = {{ "mailto:admin@localhost" }} }}

@@ -122,9 +122,9 @@ class Comparison:
         return self._content(expected, actual, captured)
 
     def _content(self, expected, actual, captured):
-        text = (expected.text or "").strip()
-        anything_else = text.endswith("...")
-        text = text.removesuffix("...").strip()
+        text = (expected.text or "") + "".join(child.tail or "" for child in expected)
+        anything_else = "..." in text
+        text = text.replace("...", "").strip()
         if (text or not anything_else) and not self._value(text, (actual.text or "").strip(), captured):
             return f"text {actual.text!r} in <{split(actual.tag)[1]}>, expected {text!r}"
         left = list(actual)
@@ -327,6 +327,21 @@ class Play:
     async def opens_connection(self, client):
         self.streams[client] = await Stream.connect(self.server.host, self.server.port, self.server.domain)
         self.bound.discard(client)
+
+    @statement("N is offered")
+    async def is_offered(self, client, block):
+        """Elements that stand somewhere in the stream features received last."""
+        features = self.streams[client].features
+        for wanted in fragment(self._fill_known(block)):
+            comparison = Comparison(self.names, self._own(client))
+            if not any(comparison.top(wanted, f) is None for f in features.iter(wanted.tag)):
+                raise Mismatch(f"{client} is not offered {show(wanted)}, but {show(features)}")
+
+    @statement("N is not offered")
+    async def is_not_offered(self, client, block):
+        for unwanted in fragment(self._fill_known(block)):
+            if self.streams[client].features.find(f".//{unwanted.tag}") is not None:
+                raise Mismatch(f"{client} is offered {show(unwanted)}")
 
     @statement("N restarts the stream")
     async def restarts(self, client):
