@@ -7,6 +7,7 @@
 //! - [`scram`]: SCRAM-SHA-1, -SHA-256, -SHA-512 and their -PLUS forms (RFC 5802, RFC 7677),
 //!   with the downgrade protection of XEP-0474 (0.5.0, [`downgrade`]).
 //! - [`plain`]: PLAIN (RFC 4616), to be offered over TLS only.
+//! - [`external`]: EXTERNAL (RFC 4422 appendix A) by client certificate.
 //! - [`ht`]: HT-SHA-256-NONE, -EXPR, -ENDP and -UNIQ (draft-schmaus-kitten-sasl-ht-09), the
 //!   mechanisms of FAST (XEP-0484).
 //! - [`keys`]: what a server stores instead of a password.
@@ -18,6 +19,7 @@
 pub mod channel_binding;
 pub mod client;
 pub mod downgrade;
+pub mod external;
 mod failure;
 mod hash;
 pub mod ht;

@@ -59,7 +59,10 @@ impl Sent {
     pub fn acknowledge(&mut self, h: u32) -> Result<u32, HandledCountTooHigh> {
         let confirmed = h.wrapping_sub(self.acked);
         if confirmed > self.unacked() {
-            return Err(HandledCountTooHigh { h, send_count: self.count });
+            return Err(HandledCountTooHigh {
+                h,
+                send_count: self.count,
+            });
         }
         self.acked = h;
         Ok(confirmed)
@@ -229,7 +232,10 @@ impl Nonza {
                 previd: id(element, "previd")?,
                 h: h(element)?.ok_or(NonzaError::Attribute("h"))?,
             }),
-            "failed" => Nonza::Failed(Failed { condition: condition(element), h: h(element)? }),
+            "failed" => Nonza::Failed(Failed {
+                condition: condition(element),
+                h: h(element)?,
+            }),
             _ => return Err(NonzaError::Unknown),
         })
     }
@@ -305,7 +311,9 @@ fn h(element: &Element) -> Result<Option<u32>, NonzaError> {
 
 /// xs:positiveInteger; more seconds than fit are as many as fit.
 fn max(element: &Element) -> Result<Option<u32>, NonzaError> {
-    let Some(text) = element.attr("max").map(str::trim) else { return Ok(None) };
+    let Some(text) = element.attr("max").map(str::trim) else {
+        return Ok(None);
+    };
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(NonzaError::Attribute("max"));
     }
@@ -347,10 +355,16 @@ mod tests {
         assert_eq!((error.h, error.send_count), (10, 8));
         let error = StreamError::from(error).to_element();
         let app = error.child("handled-count-too-high", ns::SM).unwrap();
-        assert_eq!((app.attr("h"), app.attr("send-count")), (Some("10"), Some("8")));
+        assert_eq!(
+            (app.attr("h"), app.attr("send-count")),
+            (Some("10"), Some("8"))
+        );
         assert_eq!(sent.acknowledge(8), Ok(8));
         assert_eq!(sent.acknowledge(8), Ok(0));
-        assert!(sent.acknowledge(7).is_err(), "what was confirmed stays confirmed");
+        assert!(
+            sent.acknowledge(7).is_err(),
+            "what was confirmed stays confirmed"
+        );
     }
 
     #[test]
@@ -441,9 +455,15 @@ mod tests {
         let long = format!("<resume h='1' previd='{}'/>", "x".repeat(MAX_ID_BYTES + 1));
         assert_eq!(parse(&long), Err(NonzaError::Attribute("previd")));
         assert_eq!(parse("<x/>"), Err(NonzaError::Unknown));
-        assert_eq!(parse("<a xmlns='urn:xmpp:sm:2' h='1'/>"), Err(NonzaError::Unknown));
+        assert_eq!(
+            parse("<a xmlns='urn:xmpp:sm:2' h='1'/>"),
+            Err(NonzaError::Unknown)
+        );
         assert_eq!(parse("<a h='4294967295'/>"), Ok(Nonza::Ack(u32::MAX)));
-        let forever = Nonza::Enable(Enable { resume: true, max_seconds: Some(u32::MAX) });
+        let forever = Nonza::Enable(Enable {
+            resume: true,
+            max_seconds: Some(u32::MAX),
+        });
         assert_eq!(parse("<enable resume='1' max='99999999999'/>"), Ok(forever));
     }
 }
