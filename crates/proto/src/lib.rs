@@ -10,4 +10,5 @@ pub mod sasl;
 pub mod stanza;
 pub mod stream;
 pub mod websocket;
+pub mod xep;
 pub mod xml;

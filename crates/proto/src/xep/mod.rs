@@ -1,0 +1,5 @@
+//! Payloads of extensions that are worth a type, one file per XEP.
+
+pub mod caps;
+pub mod data_form;
+pub mod disco;
