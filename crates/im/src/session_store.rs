@@ -32,6 +32,7 @@ struct Stored {
     /// When it ends if nobody resumes it.
     deadline: Timestamp,
     handled: u32,
+    sent: u32,
     acked: u32,
     carbons: bool,
     interested: bool,
@@ -132,6 +133,7 @@ fn snapshot(attendee: &Attendee, now: Timestamp) -> Option<Stored> {
         resume_millis: sm.resume_millis,
         deadline: since.plus_millis(sm.resume_millis),
         handled: state.handled(),
+        sent: sm.sent.count(),
         acked: sm.sent.acked(),
         carbons: attendee.carbons,
         interested: attendee.interested,
@@ -173,7 +175,7 @@ fn revive(node: &Node, state: &mut HomeState, stored: Stored, jid: FullJid) {
     queue.sm = Some(Box::new(StreamManagement {
         id: Some(stored.id.into()),
         resume_millis: stored.resume_millis,
-        sent: sm::Sent::restore(stored.acked, stored.acked),
+        sent: sm::Sent::restore(stored.sent, stored.acked),
         asked: false,
     }));
     for item in stored.items {
@@ -223,7 +225,10 @@ fn encode(stored: &Stored) -> Bytes {
         .text(&stored.id)
         .u64(stored.resume_millis)
         .u64(stored.deadline.millis());
-    writer.u32(stored.handled).u32(stored.acked);
+    writer
+        .u32(stored.handled)
+        .u32(stored.sent)
+        .u32(stored.acked);
     writer
         .u8(u8::from(stored.carbons))
         .u8(u8::from(stored.interested))
@@ -263,7 +268,7 @@ fn decode(value: Bytes) -> Result<Stored, Corrupt> {
     let (_, mut reader) = Reader::open("session", value, VERSION)?;
     let (resource, id) = (reader.text()?, reader.text()?);
     let (resume_millis, deadline) = (reader.u64()?, Timestamp(reader.u64()?));
-    let (handled, acked) = (reader.u32()?, reader.u32()?);
+    let (handled, sent, acked) = (reader.u32()?, reader.u32()?, reader.u32()?);
     let (carbons, interested, block_interested) =
         (reader.u8()? != 0, reader.u8()? != 0, reader.u8()? != 0);
     let available = match reader.u8()? {
@@ -287,6 +292,7 @@ fn decode(value: Bytes) -> Result<Stored, Corrupt> {
         resume_millis,
         deadline,
         handled,
+        sent,
         acked,
         carbons,
         interested,
@@ -324,6 +330,7 @@ mod tests {
             resume_millis: 600_000,
             deadline: Timestamp(9),
             handled: 3,
+            sent: 1,
             acked: u32::MAX,
             carbons: true,
             interested: false,

@@ -1,0 +1,234 @@
+//! A node in memory and clients without sockets, so that a test reads as a story: Romeo sends, Juliet receives.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::task::noop_waker;
+use posthaste_im::binding::ResourceWish;
+use posthaste_im::clock::{Clock, Entropy, Timestamp};
+use posthaste_im::config::{Config, HostConfig, Keep};
+use posthaste_im::connection::{Connection, Outbound, Wire};
+use posthaste_im::node::Node;
+use posthaste_im::tables;
+use posthaste_kv::memory::MemoryKv;
+use posthaste_kv::{Batch, Kv, Partition};
+use posthaste_proto::error::StreamError;
+use posthaste_proto::jid::BareJid;
+use posthaste_proto::ns;
+use posthaste_proto::stanza::Stanza;
+use posthaste_proto::xml::{Element, Limits, StreamContext};
+
+/// A clock that stands still unless it is moved.
+pub struct TestClock(AtomicU64);
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// Numbers that are different each time and the same in each run.
+#[derive(Default)]
+struct TestEntropy(AtomicU64);
+
+impl Entropy for TestEntropy {
+    fn fill(&self, bytes: &mut [u8]) {
+        for byte in bytes {
+            let next = self.0.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
+            *byte = (next >> 32).to_le_bytes()[0];
+        }
+    }
+}
+
+/// A node on a store in memory.
+pub struct World {
+    pub node: Arc<Node>,
+    pub kv: Arc<MemoryKv>,
+    pub clock: Arc<TestClock>,
+}
+
+/// Settings for `example.org`.
+pub fn config() -> Config {
+    let domain = BareJid::parse("example.org").unwrap();
+    Config {
+        hosts: vec![HostConfig {
+            domain,
+            keep: Keep::Forever,
+            registration: true,
+        }],
+        ..Config::default()
+    }
+}
+
+impl World {
+    /// Romeo, Juliet and the Nurse have accounts; everything is durable at once.
+    pub fn new() -> World {
+        World::with(config(), Arc::new(MemoryKv::new()))
+    }
+
+    /// The same on another store and with other settings.
+    pub fn with(config: Config, kv: Arc<MemoryKv>) -> World {
+        for user in ["romeo", "juliet", "nurse"] {
+            let mut batch = Batch::new(Partition::new(format!("{user}@example.org")).unwrap());
+            batch.put(
+                Bytes::from_static(tables::ACCOUNT),
+                Bytes::from_static(&[1]),
+            );
+            kv.commit(batch).unwrap();
+        }
+        let clock = Arc::new(TestClock(AtomicU64::new(1_795_338_487_000)));
+        let node = Node::new(
+            config,
+            kv.clone(),
+            clock.clone(),
+            Arc::new(TestEntropy::default()),
+        );
+        World { node, kv, clock }
+    }
+
+    /// The same store under a new node, as after a restart.
+    pub fn restarted(&self) -> World {
+        World::with((*self.node.config()).clone(), self.kv.clone())
+    }
+
+    /// Moves the clock and lets the node tidy up.
+    pub async fn pass_seconds(&self, seconds: u64) {
+        self.clock.0.fetch_add(seconds * 1000, Ordering::Relaxed);
+        self.node.tidy().await;
+    }
+
+    /// A client that has just bound `user@example.org/resource`.
+    pub async fn connect(&self, user: &str, resource: &str) -> Client {
+        let account = BareJid::parse(&format!("{user}@example.org")).unwrap();
+        let connection = self
+            .node
+            .bind(&account, &ResourceWish::Exactly(resource.into()))
+            .await
+            .unwrap();
+        Client { connection }
+    }
+
+    /// A client that is available.
+    pub async fn online(&self, user: &str, resource: &str) -> Client {
+        let mut client = self.connect(user, resource).await;
+        client.send("<presence/>").await;
+        client.receives_until_quiet().await;
+        client
+    }
+
+    /// A client that resumes a session.
+    pub async fn resume(&self, user: &str, previd: &str, h: u32) -> Option<(Client, u32)> {
+        let account = BareJid::parse(&format!("{user}@example.org")).unwrap();
+        let (connection, handled) = self.node.resume(&account, previd, h).await.ok()?;
+        Some((Client { connection }, handled))
+    }
+}
+
+/// One client's end.
+pub struct Client {
+    pub connection: Connection,
+}
+
+/// Collects elements; takes `room` bytes at the most.
+pub struct Collected {
+    pub elements: Vec<String>,
+    pub room: usize,
+}
+
+impl Wire for Collected {
+    fn room(&self) -> usize {
+        self.room
+    }
+
+    fn element(&mut self, xml: &[u8]) {
+        self.room = self.room.saturating_sub(xml.len());
+        self.elements.push(String::from_utf8(xml.to_vec()).unwrap());
+    }
+}
+
+impl Client {
+    /// Sends a stanza or a nonza.
+    pub async fn send(&mut self, xml: &str) {
+        self.try_send(xml).await.unwrap();
+    }
+
+    /// Sends something that may end the stream.
+    pub async fn try_send(&mut self, xml: &str) -> Result<(), StreamError> {
+        match Stanza::parse(xml.as_bytes(), &Limits::default(), &StreamContext::client()) {
+            Ok(stanza) => self.connection.receive(stanza).await,
+            Err(_) => {
+                let nonza = Element::parse(xml.as_bytes(), ns::CLIENT).unwrap();
+                self.connection.receive_nonza(&nonza).await
+            }
+        }
+    }
+
+    /// Everything that comes now, with room for `room` bytes.
+    pub async fn receives_within(&mut self, room: usize) -> (Vec<String>, Option<StreamError>) {
+        let mut wire = Collected {
+            elements: Vec::new(),
+            room,
+        };
+        let waker = noop_waker();
+        loop {
+            match self
+                .connection
+                .poll_outbound(&mut Context::from_waker(&waker), &mut wire)
+            {
+                Poll::Pending => return (wire.elements, None),
+                Poll::Ready(Outbound::Work) => self.connection.work().await,
+                Poll::Ready(Outbound::Close(error)) => return (wire.elements, Some(error)),
+            }
+        }
+    }
+
+    /// Everything that comes now.
+    pub async fn receives_until_quiet(&mut self) -> Vec<String> {
+        self.receives_within(usize::MAX).await.0
+    }
+
+    /// The bodies of the messages that come now, copies included.
+    pub async fn bodies(&mut self) -> Vec<String> {
+        let received = self.receives_until_quiet().await;
+        received.iter().filter_map(|xml| body(xml)).collect()
+    }
+
+    /// Enables stream management; answers the id to resume with.
+    pub async fn manage_stream(&mut self) -> String {
+        self.send("<enable xmlns='urn:xmpp:sm:3' resume='true'/>")
+            .await;
+        let enabled = self.receives_until_quiet().await.remove(0);
+        let enabled = Element::parse(enabled.as_bytes(), ns::CLIENT).unwrap();
+        enabled.attr("id").unwrap().to_owned()
+    }
+
+    /// Asks for an acknowledgement; answers what has come by then and the acknowledged count.
+    pub async fn acked(&mut self) -> Option<u32> {
+        self.send("<r xmlns='urn:xmpp:sm:3'/>").await;
+        let received = self.receives_until_quiet().await;
+        let ack = received.iter().find(|xml| xml.starts_with("<a "))?;
+        Element::parse(ack.as_bytes(), ns::CLIENT)
+            .unwrap()
+            .attr("h")
+            .unwrap()
+            .parse()
+            .ok()
+    }
+}
+
+/// The text of the first `<body/>` in some XML.
+pub fn body(xml: &str) -> Option<String> {
+    let start = xml.find("<body>")? + "<body>".len();
+    let end = xml.find("</body>")?;
+    Some(xml[start..end].to_owned())
+}
+
+/// A chat message.
+pub fn chat(to: &str, text: &str) -> String {
+    format!("<message to='{to}' type='chat' id='{text}'><body>{text}</body></message>")
+}
