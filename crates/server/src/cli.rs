@@ -17,7 +17,7 @@ pub(crate) struct Cli {
 #[derive(Args)]
 pub(crate) struct Source {
     /// The configuration file; without it ./posthaste.toml, then /etc/posthaste/posthaste.toml
-    #[arg(short, long = "config", value_name = "FILE", global = true)]
+    #[arg(short = 'c', long = "config", value_name = "FILE", global = true)]
     pub(crate) file: Option<PathBuf>,
     /// The built-in development configuration: loopback only, open registration, data in ./data
     #[arg(long, global = true, conflicts_with = "file")]
