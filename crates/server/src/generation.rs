@@ -1,0 +1,105 @@
+//! One life of the store: the store, the heart on it and the gate before them, opened together and
+//! given up together.
+
+use crate::certificate::CertificateError;
+use crate::config::{Complaint, Config};
+use crate::system::{SystemClock, SystemEntropy};
+use crate::{store, wiring};
+use posthaste_engine_embedded::{Embedded, OpenError};
+use posthaste_gate::{Gate, GateError};
+use posthaste_im::node::Node;
+use posthaste_kv::Kv as _;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
+
+/// Time for the store to make the last commits durable and close. A disk that has not done it by
+/// then does not answer.
+const CLOSING_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What serves.
+pub(crate) struct Generation {
+    pub(crate) store: Arc<Embedded>,
+    pub(crate) node: Arc<Node>,
+    pub(crate) gate: Gate,
+    house: JoinHandle<()>,
+}
+
+/// Why nothing serves.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// We are misconfigured: an address is taken, or a certificate cannot be used.
+    #[error(transparent)]
+    Configuration(#[from] Complaint),
+    /// We cannot keep a self-signed certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The disk, or what is on it.
+    #[error("cannot open the store: {0}")]
+    Store(#[from] OpenError),
+    /// A bug of ours.
+    #[error("opening the store panicked")]
+    Panicked,
+}
+
+impl Generation {
+    /// Opens everything; whoever can connect is served when this returns.
+    pub(crate) async fn open(config: &Arc<Config>) -> Result<Self, StartError> {
+        let gate_config = wiring::gate_config(config)?;
+        let for_thread = Arc::clone(config);
+        let store = spawn_blocking(move || store::open(&for_thread))
+            .await
+            .map_err(|_| StartError::Panicked)??;
+        let node = Node::new(
+            wiring::heart_config(config),
+            store.clone(),
+            Arc::new(SystemClock),
+            Arc::new(SystemEntropy),
+        );
+        match Gate::open(gate_config, node.clone()) {
+            Ok(gate) => Ok(Self {
+                house: tokio::spawn(node.clone().keep_house()),
+                store,
+                node,
+                gate,
+            }),
+            Err(error) => {
+                close_store(&store).await;
+                Err(wiring::blame(config, &error).into())
+            }
+        }
+    }
+
+    /// The end of a good life: streams are closed so that they can be resumed, sessions and
+    /// everything else go to the disk. Says whether all of it got there.
+    pub(crate) async fn drain(&self, within: Duration) -> bool {
+        self.gate.drain(within).await;
+        self.house.abort();
+        let stored = self.node.store_sessions().await;
+        tracing::info!(sessions = stored, "sessions that can be resumed are stored");
+        close_store(&self.store).await
+    }
+
+    /// The end after a failure of the store: every session is dropped, so that no client takes for
+    /// stored what was not. Clients come back and send again what was not acknowledged.
+    pub(crate) async fn abandon(&self) {
+        self.gate.abort().await;
+        self.house.abort();
+        close_store(&self.store).await;
+    }
+}
+
+async fn close_store(store: &Embedded) -> bool {
+    match timeout(CLOSING_PATIENCE, store.close()).await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the store could not be closed cleanly; nothing acknowledged is lost by that");
+            false
+        }
+        Err(_) => {
+            tracing::error!("the disk did not take the last writes in time; nothing acknowledged is lost by that");
+            false
+        }
+    }
+}
