@@ -15,8 +15,8 @@ mod value;
 pub(crate) use example::{DEVELOPMENT, example};
 pub(crate) use read::{load, parse};
 pub(crate) use reload::{Changes, changes};
-pub(crate) use value::Keep;
 
+use posthaste_im::config::Keep;
 use posthaste_proto::jid::BareJid;
 use std::collections::HashMap;
 use std::fmt;
@@ -28,10 +28,15 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Config {
     pub(crate) hosts: Vec<Host>,
+    pub(crate) server: ServerKeys,
     pub(crate) listen: Listen,
     pub(crate) tls: Tls,
     pub(crate) http: Http,
     pub(crate) login: Login,
+    pub(crate) accounts: Accounts,
+    pub(crate) messages: Messages,
+    pub(crate) sessions: Sessions,
+    pub(crate) contact: Contact,
     pub(crate) limits: Limits,
     pub(crate) storage: Storage,
     pub(crate) log: Log,
@@ -75,6 +80,11 @@ impl Host {
 }
 
 #[derive(Clone, Debug, Default)]
+pub(crate) struct ServerKeys {
+    pub(crate) threads: u64,
+}
+
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Listen {
     pub(crate) c2s: Vec<SocketAddr>,
     pub(crate) c2s_tls: Vec<SocketAddr>,
@@ -102,6 +112,47 @@ pub(crate) struct Login {
     pub(crate) plaintext_on_loopback: bool,
 }
 
+/// What an account may be and have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Accounts {
+    pub(crate) registration: bool,
+    pub(crate) roster_items: u64,
+    pub(crate) blocked_addresses: u64,
+    pub(crate) stored_xml_size: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Messages {
+    pub(crate) keep: Keep,
+}
+
+impl Default for Messages {
+    fn default() -> Self {
+        Self {
+            keep: Keep::Delivered,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sessions {
+    pub(crate) per_account: u64,
+    pub(crate) resume_timeout: Duration,
+    pub(crate) queue_size: u64,
+    pub(crate) queue_items: u64,
+}
+
+/// Who is behind this server (XEP-0157), as URIs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Contact {
+    pub(crate) abuse: Vec<String>,
+    pub(crate) admin: Vec<String>,
+    pub(crate) feedback: Vec<String>,
+    pub(crate) sales: Vec<String>,
+    pub(crate) security: Vec<String>,
+    pub(crate) support: Vec<String>,
+}
+
 /// What one peer, one address or all of them together may cost. Sizes are in bytes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Limits {
@@ -127,8 +178,11 @@ pub(crate) struct Limits {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Storage {
     pub(crate) directory: PathBuf,
-    pub(crate) memory: u64,
     pub(crate) free_disk_floor: u64,
+    pub(crate) cache: u64,
+    pub(crate) write_buffer: u64,
+    pub(crate) undurable: u64,
+    pub(crate) commit_interval: Duration,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -13,6 +13,8 @@ mod log;
 mod metrics;
 mod password;
 
+mod store;
+mod system;
 mod wiring;
 
 use crate::cli::{Cli, Command, Source};
@@ -51,7 +53,10 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         }
         Command::ExampleConfig => say(format_args!("{}", config::example().trim_end())),
         Command::Version => say(format_args!("posthaste {}", env!("CARGO_PKG_VERSION"))),
-        _ => anyhow::bail!("not yet"),
+        _ => {
+            configuration(&cli.source)?;
+            anyhow::bail!("not yet")
+        }
     }
 }
 

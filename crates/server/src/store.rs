@@ -33,6 +33,9 @@ mod tests {
     #[test]
     fn the_settings_without_a_configuration_are_the_engines_own() {
         let ours = options(&Config::defaults());
-        assert_eq!(format!("{ours:?}"), format!("{:?}", EmbeddedOptions::default()));
+        assert_eq!(
+            format!("{ours:?}"),
+            format!("{:?}", EmbeddedOptions::default())
+        );
     }
 }

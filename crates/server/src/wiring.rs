@@ -1,10 +1,12 @@
 //! From the configuration to what the other crates want to be given.
 
 use crate::certificate::{CertificateError, self_signed};
-use crate::config::{Config, Limits};
+use crate::config::{Complaint, Config, Contact, Limits};
 use posthaste_gate::{
-    GateConfig, HostCertificate, HttpConfig, ListenerConfig, ListenerKind, TlsConfig,
+    GateConfig, GateError, HostCertificate, HttpConfig, ListenerConfig, ListenerKind, TlsConfig,
 };
+use posthaste_im::config::HostConfig;
+use posthaste_im::session::QueueLimits;
 
 /// What the gate is opened with. Makes the self-signed certificates that are missing.
 pub(crate) fn gate_config(config: &Config) -> Result<GateConfig, CertificateError> {
@@ -91,8 +93,64 @@ fn gate_limits(limits: &Limits) -> posthaste_gate::Limits {
     }
 }
 
+/// What the heart is told.
+pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
+    let (accounts, sessions) = (&config.accounts, &config.sessions);
+    let hosts = config.hosts.iter().map(|host| HostConfig {
+        domain: host.domain.clone(),
+        keep: host.keep.unwrap_or(config.messages.keep),
+        registration: host.registration.unwrap_or(accounts.registration),
+    });
+    posthaste_im::config::Config {
+        hosts: hosts.collect(),
+        resume_seconds: u32::try_from(sessions.resume_timeout.as_secs()).unwrap_or(u32::MAX),
+        queue: QueueLimits {
+            bytes: size(sessions.queue_size),
+            items: size(sessions.queue_items),
+        },
+        sessions_per_account: size(sessions.per_account),
+        roster_items: size(accounts.roster_items),
+        stored_xml_bytes: size(accounts.stored_xml_size),
+        blocked_addresses: size(accounts.blocked_addresses),
+        contacts: contacts(&config.contact),
+    }
+}
+
+/// XEP-0157 §2: the field names of the form.
+fn contacts(contact: &Contact) -> Vec<(String, String)> {
+    let kinds = [
+        ("abuse-addresses", &contact.abuse),
+        ("admin-addresses", &contact.admin),
+        ("feedback-addresses", &contact.feedback),
+        ("sales-addresses", &contact.sales),
+        ("security-addresses", &contact.security),
+        ("support-addresses", &contact.support),
+    ];
+    let pairs = kinds
+        .into_iter()
+        .flat_map(|(kind, uris)| uris.iter().map(move |uri| (kind.to_owned(), uri.clone())));
+    pairs.collect()
+}
+
+/// A complaint about the key that an error of the gate goes back to.
+pub(crate) fn blame(config: &Config, error: &GateError) -> Complaint {
+    let listen = &config.listen;
+    let key = match error {
+        GateError::Listen { address, .. } | GateError::NoCertificate { address } => [
+            ("listen.c2s", &listen.c2s),
+            ("listen.c2s_tls", &listen.c2s_tls),
+            ("listen.http", &listen.http),
+            ("listen.https", &listen.https),
+        ]
+        .into_iter()
+        .find_map(|(key, addresses)| addresses.contains(address).then_some(key)),
+        GateError::Read { .. } | GateError::Unusable { .. } => None,
+    };
+    config.origins.blame(key.unwrap_or("tls"), error)
+}
+
 /// On a machine whose words are too small, the most that it can count is the limit.
-fn size(value: u64) -> usize {
+pub(crate) fn size(value: u64) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
 }
 
@@ -104,6 +162,31 @@ fn rate(value: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use posthaste_im::config::Keep;
+
+    #[test]
+    fn the_heart_without_a_configuration_has_its_own_defaults() {
+        let ours = heart_config(&Config::defaults());
+        let theirs = posthaste_im::config::Config {
+            hosts: ours.hosts.clone(),
+            ..Default::default()
+        };
+        assert_eq!(format!("{ours:#?}"), format!("{theirs:#?}"));
+    }
+
+    #[test]
+    fn a_host_overrides_what_holds_for_all() {
+        let text = "[accounts]\nregistration = true\n[messages]\nkeep = '7d'\n\
+                    [host.'a.example']\n[host.'b.example']\nregistration = false\nkeep = 'forever'\n";
+        let config = crate::config::parse(text, "test", std::path::Path::new("")).unwrap();
+        let heart = heart_config(&config);
+        let (a, b) = (
+            heart.host("a.example").unwrap(),
+            heart.host("b.example").unwrap(),
+        );
+        assert_eq!((a.registration, a.keep), (true, Keep::Days(7)));
+        assert_eq!((b.registration, b.keep), (false, Keep::Forever));
+    }
 
     #[test]
     fn the_limits_without_a_configuration_are_the_gates_own() {

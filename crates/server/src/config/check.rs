@@ -212,16 +212,24 @@ mod tests {
                 "p.toml:2: listen.c2s: and c2s_tls, http, https are all empty",
             ),
             (
-                "[storage]\nmemory = \"1 KiB\"\n",
-                "p.toml:2: storage.memory: 1 KiB is not within 8 MiB to 1 TiB",
+                "[storage]\ncache = \"1 KiB\"\n",
+                "p.toml:2: storage.cache: 1 KiB is not within 1 MiB to 1 TiB",
             ),
             (
-                "[storage]\nmemory = 64\n",
-                "p.toml:2: storage.memory: wants a text in quotes, not an integer",
+                "[storage]\ncache = 64\n",
+                "p.toml:2: storage.cache: wants a text in quotes, not an integer",
             ),
             (
                 "[storage]\ndirectory = \"\"\n",
                 "p.toml:2: storage.directory: the path is empty",
+            ),
+            (
+                "[contact]\nadmin = [\"me\"]\n",
+                "p.toml:2: contact.admin: \"me\" is not an address",
+            ),
+            (
+                "[messages]\nkeep = \"36h\"\n",
+                "p.toml:2: messages.keep: wants whole days",
             ),
             (
                 "[log]\nlevel = \"loud\"\n",

@@ -1,7 +1,8 @@
 //! The table of all keys: name, documentation, default, bounds. Nothing else lists them.
 
-use super::value::{Keep, Key, Value};
+use super::value::{Key, Value};
 use super::{Config, Host};
+use posthaste_im::config::Keep;
 use std::time::Duration;
 
 /// A `[section]` of the file.
@@ -24,7 +25,10 @@ const fn millis(millis: u64) -> Duration {
 }
 
 /// Every section but the hosts', in the order the example shows them.
-pub(crate) const SECTIONS: &[Section] = &[LISTEN, TLS, HTTP, LOGIN, LIMITS, STORAGE, LOG, ADMIN];
+pub(crate) const SECTIONS: &[Section] = &[
+    LISTEN, TLS, HTTP, LOGIN, ACCOUNTS, MESSAGES, SESSIONS, CONTACT, LIMITS, STORAGE, SERVER, LOG,
+    ADMIN,
+];
 
 const LISTEN: Section = Section {
     name: "listen",
@@ -171,6 +175,188 @@ const LOGIN: Section = Section {
             field: |c| &mut c.login.plaintext_on_loopback,
         },
     }],
+};
+
+const ACCOUNTS: Section = Section {
+    name: "accounts",
+    doc: &["What an account may be and have."],
+    keys: &[
+        Key {
+            name: "registration",
+            doc: &["Whether strangers may make accounts from their clients (XEP-0077)."],
+            reload: true,
+            value: Value::Switch {
+                default: false,
+                field: |c| &mut c.accounts.registration,
+            },
+        },
+        Key {
+            name: "roster_items",
+            doc: &["Contacts in one roster."],
+            reload: true,
+            value: Value::Count {
+                default: 5_000,
+                min: 1,
+                max: 1_000_000,
+                field: |c| &mut c.accounts.roster_items,
+            },
+        },
+        Key {
+            name: "blocked_addresses",
+            doc: &["Addresses one account may block."],
+            reload: true,
+            value: Value::Count {
+                default: 5_000,
+                min: 1,
+                max: 1_000_000,
+                field: |c| &mut c.accounts.blocked_addresses,
+            },
+        },
+        Key {
+            name: "stored_xml_size",
+            doc: &["One stored vCard, or one element of private storage."],
+            reload: true,
+            value: Value::Size {
+                default: 256 * KIB,
+                min: KIB,
+                max: 4 * MIB,
+                field: |c| &mut c.accounts.stored_xml_size,
+            },
+        },
+    ],
+};
+
+const MESSAGES: Section = Section {
+    name: "messages",
+    doc: &["The log of messages behind every account."],
+    keys: &[Key {
+        name: "keep",
+        doc: &[
+            "How long a message is kept once it is delivered. Undelivered ones stay in any case.",
+        ],
+        reload: true,
+        value: Value::Retention {
+            default: Keep::Delivered,
+            field: |c| &mut c.messages.keep,
+        },
+    }],
+};
+
+const SESSIONS: Section = Section {
+    name: "sessions",
+    doc: &["Sessions, one for each connected client."],
+    keys: &[
+        Key {
+            name: "per_account",
+            doc: &["Sessions of one account at the same time."],
+            reload: true,
+            value: Value::Count {
+                default: 50,
+                min: 1,
+                max: 10_000,
+                field: |c| &mut c.sessions.per_account,
+            },
+        },
+        Key {
+            name: "resume_timeout",
+            doc: &[
+                "How long a client that lost its connection may resume its session (XEP-0198); \"0ms\" for never.",
+            ],
+            reload: true,
+            value: Value::Period {
+                default: secs(600),
+                min: secs(0),
+                max: secs(86_400),
+                field: |c| &mut c.sessions.resume_timeout,
+            },
+        },
+        Key {
+            name: "queue_size",
+            doc: &["What waits in memory for one client; messages beyond it wait in the log."],
+            reload: true,
+            value: Value::Size {
+                default: 128 * KIB,
+                min: 16 * KIB,
+                max: 64 * MIB,
+                field: |c| &mut c.sessions.queue_size,
+            },
+        },
+        Key {
+            name: "queue_items",
+            doc: &["The same, in stanzas."],
+            reload: true,
+            value: Value::Count {
+                default: 1_000,
+                min: 10,
+                max: 1_000_000,
+                field: |c| &mut c.sessions.queue_items,
+            },
+        },
+    ],
+};
+
+const CONTACT: Section = Section {
+    name: "contact",
+    doc: &[
+        "Who is behind this server, as clients show it (XEP-0157): lists of addresses such as",
+        "\"mailto:admin@example.org\" or \"xmpp:admin@example.org\".",
+    ],
+    keys: &[
+        Key {
+            name: "abuse",
+            doc: &["To report abuse to."],
+            reload: true,
+            value: Value::Texts {
+                check: check_uri,
+                field: |c| &mut c.contact.abuse,
+            },
+        },
+        Key {
+            name: "admin",
+            doc: &["Whoever runs the server."],
+            reload: true,
+            value: Value::Texts {
+                check: check_uri,
+                field: |c| &mut c.contact.admin,
+            },
+        },
+        Key {
+            name: "feedback",
+            doc: &["For praise and complaints."],
+            reload: true,
+            value: Value::Texts {
+                check: check_uri,
+                field: |c| &mut c.contact.feedback,
+            },
+        },
+        Key {
+            name: "sales",
+            doc: &["For orders."],
+            reload: true,
+            value: Value::Texts {
+                check: check_uri,
+                field: |c| &mut c.contact.sales,
+            },
+        },
+        Key {
+            name: "security",
+            doc: &["To report holes to."],
+            reload: true,
+            value: Value::Texts {
+                check: check_uri,
+                field: |c| &mut c.contact.security,
+            },
+        },
+        Key {
+            name: "support",
+            doc: &["For help."],
+            reload: true,
+            value: Value::Texts {
+                check: check_uri,
+                field: |c| &mut c.contact.support,
+            },
+        },
+    ],
 };
 
 const LIMITS: Section = Section {
@@ -396,17 +582,6 @@ const STORAGE: Section = Section {
             },
         },
         Key {
-            name: "memory",
-            doc: &["Memory for the store's caches and write buffers."],
-            reload: false,
-            value: Value::Size {
-                default: 64 * MIB,
-                min: 8 * MIB,
-                max: 1 << 40,
-                field: |c| &mut c.storage.memory,
-            },
-        },
-        Key {
             name: "free_disk_floor",
             doc: &[
                 "With less than this free on the disk, nothing more is stored: senders get an error they can",
@@ -420,7 +595,73 @@ const STORAGE: Section = Section {
                 field: |c| &mut c.storage.free_disk_floor,
             },
         },
+        Key {
+            name: "cache",
+            doc: &["Memory for what was read from the disk."],
+            reload: false,
+            value: Value::Size {
+                default: 32 * MIB,
+                min: MIB,
+                max: 1024 * GIB,
+                field: |c| &mut c.storage.cache,
+            },
+        },
+        Key {
+            name: "write_buffer",
+            doc: &[
+                "Memory for what goes to the disk's tables next; up to four of them at once. The store is",
+                "made with this and keeps it.",
+            ],
+            reload: false,
+            value: Value::Size {
+                default: 16 * MIB,
+                min: 4 * MIB,
+                max: 4 * GIB,
+                field: |c| &mut c.storage.write_buffer,
+            },
+        },
+        Key {
+            name: "undurable",
+            doc: &["Senders are held back while more than this is on its way to the disk."],
+            reload: false,
+            value: Value::Size {
+                default: 8 * MIB,
+                min: MIB,
+                max: GIB,
+                field: |c| &mut c.storage.undurable,
+            },
+        },
+        Key {
+            name: "commit_interval",
+            doc: &[
+                "The least time between two syncs of the disk under load. Longer ones share a sync between",
+                "more messages and let acknowledgements wait longer.",
+            ],
+            reload: false,
+            value: Value::Period {
+                default: millis(1),
+                min: millis(0),
+                max: secs(1),
+                field: |c| &mut c.storage.commit_interval,
+            },
+        },
     ],
+};
+
+const SERVER: Section = Section {
+    name: "server",
+    doc: &["The process."],
+    keys: &[Key {
+        name: "threads",
+        doc: &["Worker threads; 0 for one on each core."],
+        reload: false,
+        value: Value::Count {
+            default: 0,
+            min: 0,
+            max: 1_024,
+            field: |c| &mut c.server.threads,
+        },
+    }],
 };
 
 const LOG: Section = Section {
@@ -504,7 +745,7 @@ pub(crate) const HOST_KEYS: &[Key<Host>] = &[
         doc: &["How long this host's messages are kept."],
         reload: true,
         value: Value::OwnRetention {
-            example: Keep::For(Duration::from_secs(30 * 86_400)),
+            example: Keep::Days(30),
             field: |h| &mut h.keep,
         },
     },
@@ -525,6 +766,18 @@ fn check_origin(text: &str) -> Result<(), String> {
         Some(host) if !host.is_empty() && !host.contains('/') => Ok(()),
         _ => Err(format!(
             "{text:?} is not an origin; write for example \"https://chat.example.org\""
+        )),
+    }
+}
+
+fn check_uri(text: &str) -> Result<(), String> {
+    let scheme = text
+        .split_once(':')
+        .map(|(scheme, rest)| (scheme, !rest.is_empty()));
+    match scheme {
+        Some((scheme, true)) if scheme.starts_with(|c: char| c.is_ascii_alphabetic()) => Ok(()),
+        _ => Err(format!(
+            "{text:?} is not an address; write for example \"mailto:admin@example.org\""
         )),
     }
 }

@@ -44,6 +44,33 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Changes {
     changes
 }
 
+impl Config {
+    /// What is in force after a reload: of `new` what a running server can take, the rest as it is.
+    pub(crate) fn reloaded(&self, new: &Self) -> Self {
+        let (mut result, mut new) = (self.clone(), new.clone());
+        for key in SECTIONS
+            .iter()
+            .flat_map(|section| section.keys)
+            .filter(|key| key.reload)
+        {
+            key.value.copy(&mut new, &mut result);
+        }
+        for host in &mut result.hosts {
+            let Some(new) = new
+                .hosts
+                .iter_mut()
+                .find(|other| other.domain == host.domain)
+            else {
+                continue;
+            };
+            for key in HOST_KEYS.iter().filter(|key| key.reload) {
+                key.value.copy(new, host);
+            }
+        }
+        result
+    }
+}
+
 impl Changes {
     fn compare<T>(&mut self, prefix: &str, keys: &[Key<T>], old: &mut T, new: &mut T) {
         for key in keys
@@ -87,5 +114,11 @@ mod tests {
             ]
         );
         assert_eq!(super::changes(&old, &old), Changes::default());
+
+        let reloaded = old.reloaded(&new);
+        let still = super::changes(&old, &reloaded);
+        assert_eq!((still.taken, still.waiting), (changes.taken, Vec::new()));
+        let next = super::changes(&reloaded, &new);
+        assert_eq!((next.taken, next.waiting), (Vec::new(), changes.waiting));
     }
 }

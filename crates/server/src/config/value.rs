@@ -1,6 +1,7 @@
 //! What a configuration value may be: how it is read from TOML, bounded, and written back.
 
 use super::units;
+use posthaste_im::config::Keep;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -85,41 +86,36 @@ pub(crate) enum Value<T: 'static> {
     },
 }
 
-/// How long messages stay in the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Keep {
-    /// Until every device has them.
-    #[default]
-    Delivered,
-    /// For this long, delivered or not.
-    For(Duration),
-    /// Until someone deletes them.
-    Forever,
-}
+const DAY: Duration = Duration::from_secs(86_400);
 
-/// A day is the least that makes sense for an archive; a hundred years is "forever" by another name.
-const KEEP_LEAST: Duration = Duration::from_secs(86_400);
-const KEEP_MOST: Duration = Duration::from_secs(36_500 * 86_400);
+/// A hundred years is "forever" by another name.
+const DAYS_MOST: u32 = 36_500;
 
-impl Keep {
-    fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "delivered" => Ok(Self::Delivered),
-            "forever" => Ok(Self::Forever),
-            period => {
-                let period = units::parse_duration(period)
-                    .map_err(|_| format!("{text:?} is not one of \"delivered\", \"forever\" or a duration such as \"30d\""))?;
-                within(period, KEEP_LEAST, KEEP_MOST, units::show_duration).map(Self::For)
+fn parse_keep(text: &str) -> Result<Keep, String> {
+    match text {
+        "delivered" => Ok(Keep::Delivered),
+        "forever" => Ok(Keep::Forever),
+        period => {
+            let period = units::parse_duration(period).map_err(|_| {
+                format!(
+                    "{text:?} is not one of \"delivered\", \"forever\" or a number of days such as \"30d\""
+                )
+            })?;
+            let period = within(period, DAY, DAY * DAYS_MOST, units::show_duration)?;
+            if !period.as_secs().is_multiple_of(DAY.as_secs()) {
+                return Err("wants whole days".to_owned());
             }
+            let days = u32::try_from(period.as_secs() / DAY.as_secs());
+            Ok(Keep::Days(days.unwrap_or(DAYS_MOST)))
         }
     }
+}
 
-    fn show(self) -> String {
-        match self {
-            Self::Delivered => "delivered".to_owned(),
-            Self::For(period) => units::show_duration(period),
-            Self::Forever => "forever".to_owned(),
-        }
+fn show_keep(keep: Keep) -> String {
+    match keep {
+        Keep::Delivered => quoted("delivered"),
+        Keep::Days(days) => quoted(&units::show_duration(DAY * days)),
+        Keep::Forever => quoted("forever"),
     }
 }
 
@@ -186,11 +182,29 @@ impl<T> Value<T> {
             Self::Texts { check, field } => *field(target) = texts(input, *check)?,
             Self::Place { field, .. } => *field(target) = place(input)?,
             Self::OptionalPlace { field, .. } => *field(target) = Some(place(input)?),
-            Self::Retention { field, .. } => *field(target) = Keep::parse(text(input)?)?,
+            Self::Retention { field, .. } => *field(target) = parse_keep(text(input)?)?,
             Self::OwnSwitch { field, .. } => *field(target) = Some(switch(input)?),
-            Self::OwnRetention { field, .. } => *field(target) = Some(Keep::parse(text(input)?)?),
+            Self::OwnRetention { field, .. } => *field(target) = Some(parse_keep(text(input)?)?),
         }
         Ok(())
+    }
+
+    /// Takes the value that `from` has.
+    pub(crate) fn copy(&self, from: &mut T, to: &mut T) {
+        match self {
+            Self::Switch { field, .. } => *field(to) = *field(from),
+            Self::Count { field, .. } | Self::Size { field, .. } => *field(to) = *field(from),
+            Self::Period { field, .. } => *field(to) = *field(from),
+            Self::Addresses { field, .. } => field(to).clone_from(field(from)),
+            Self::Choice { field, .. } => *field(to) = *field(from),
+            Self::Text { field, .. } => field(to).clone_from(field(from)),
+            Self::Texts { field, .. } => field(to).clone_from(field(from)),
+            Self::Place { field, .. } => field(to).clone_from(field(from)),
+            Self::OptionalPlace { field, .. } => field(to).clone_from(field(from)),
+            Self::Retention { field, .. } => *field(to) = *field(from),
+            Self::OwnSwitch { field, .. } => *field(to) = *field(from),
+            Self::OwnRetention { field, .. } => *field(to) = *field(from),
+        }
     }
 
     /// The current value as TOML; `None` when it is one that need not be given and was not.
@@ -206,9 +220,9 @@ impl<T> Value<T> {
             Self::Texts { field, .. } => list(field(target)),
             Self::Place { field, .. } => quoted(&field(target).to_string_lossy()),
             Self::OptionalPlace { field, .. } => quoted(&field(target).as_ref()?.to_string_lossy()),
-            Self::Retention { field, .. } => quoted(&field(target).show()),
+            Self::Retention { field, .. } => show_keep(*field(target)),
             Self::OwnSwitch { field, .. } => (*field(target))?.to_string(),
-            Self::OwnRetention { field, .. } => quoted(&(*field(target))?.show()),
+            Self::OwnRetention { field, .. } => show_keep((*field(target))?),
         })
     }
 
@@ -217,7 +231,7 @@ impl<T> Value<T> {
         match self {
             Self::OptionalPlace { example, .. } => Some(quoted(example)),
             Self::OwnSwitch { example, .. } => Some(example.to_string()),
-            Self::OwnRetention { example, .. } => Some(quoted(&example.show())),
+            Self::OwnRetention { example, .. } => Some(show_keep(*example)),
             _ => None,
         }
     }
@@ -240,7 +254,7 @@ impl<T> Value<T> {
                 Some(of.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(", "))
             }
             Self::Retention { .. } | Self::OwnRetention { .. } => {
-                Some("\"delivered\", \"forever\" or a duration such as \"30d\"".to_owned())
+                Some("\"delivered\", \"forever\" or a number of days such as \"30d\"".to_owned())
             }
             _ => None,
         }
