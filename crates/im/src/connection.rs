@@ -328,7 +328,7 @@ impl Connection {
         match deadline {
             Some(deadline) => {
                 self.node
-                    .expect_resumption(deadline, self.session.id, self.session.jid.clone())
+                    .expect_resumption(deadline, self.session.id, self.session.jid.clone());
             }
             None => self.node.end_session(&self.home.jid, self.session.id).await,
         }

@@ -7,12 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use posthaste_kv::Batch;
 
-use crate::clock::Timestamp;
-use crate::config::Keep;
 use crate::error::WalkError;
-use crate::home::{Home, HomeState};
-use crate::log::ArchiveId;
+use crate::home::Home;
 use crate::node::Node;
+use crate::retention::{self, Round};
 use crate::session_store;
 use crate::tables;
 
@@ -24,10 +22,11 @@ const FORGET_EVERY: u32 = 10;
 impl Node {
     /// Tidies until dropped. The server spawns this once.
     pub async fn keep_house(self: Arc<Node>) {
-        let mut rounds = 0u32;
+        let (mut rounds, mut retention) = (0u32, Round::default());
         loop {
             tokio::time::sleep(TIDY_EVERY).await;
             self.tidy().await;
+            self.visit_old_homes(&mut retention).await;
             rounds = rounds.wrapping_add(1);
             if rounds.is_multiple_of(FORGET_EVERY) {
                 self.forget_idle_homes();
@@ -56,7 +55,7 @@ impl Node {
         };
         let mut batch = Batch::new(state.partition.clone());
         batch.put(Bytes::from_static(tables::CURSOR), cursor.encode());
-        drop_delivered(self, &mut state, cursor.upto, &mut batch);
+        retention::drop_old(self, &mut state, cursor.upto, &mut batch);
         self.kv().commit(batch)?;
         Ok(())
     }
@@ -69,7 +68,7 @@ impl Node {
             match session_store::store(self, &home).await {
                 Ok(count) => stored += count,
                 Err(error) => {
-                    tracing::warn!(%error, "a session could not be stored: its client will start a new one")
+                    tracing::warn!(%error, "a session could not be stored: its client will start a new one");
                 }
             }
             if let Err(error) = self.save_delivery(&home).await {
@@ -78,37 +77,4 @@ impl Node {
         }
         stored
     }
-}
-
-/// Retention: deletes what has been delivered and need not stay.
-fn drop_delivered(node: &Node, state: &mut HomeState, upto: ArchiveId, batch: &mut Batch) {
-    let keep = node
-        .config()
-        .host(state.jid.domain())
-        .map_or(Keep::Forever, |host| host.keep);
-    let old = match keep {
-        Keep::Forever => None,
-        Keep::Delivered => Some(upto),
-        Keep::Days(days) => {
-            let horizon = node
-                .now()
-                .millis()
-                .saturating_sub(u64::from(days) * 86_400_000);
-            // What has not been delivered stays, however old.
-            Some(upto.min(ArchiveId::after(ArchiveId(0), Timestamp(horizon))))
-        }
-    };
-    if let Some(old) = old {
-        let next = ArchiveId(old.0 + 1);
-        if next > state.kept_from {
-            batch.delete_range(tables::log_key(state.kept_from), tables::log_key(next));
-            state.kept_from = next;
-        }
-    }
-    state.transient.retain(|id| {
-        if *id <= upto {
-            batch.delete(tables::log_key(*id));
-        }
-        *id > upto
-    });
 }

@@ -22,6 +22,7 @@ pub mod log;
 pub mod node;
 pub mod outbox;
 pub mod pipeline;
+pub mod retention;
 pub mod router;
 pub mod session;
 pub mod session_store;

@@ -98,7 +98,7 @@ impl Entry {
 }
 
 /// How many ids a stored cursor names one by one. Beyond it a crash may bring repeats, which their stanza ids show.
-pub const MAX_ACKED_AHEAD: usize = 1024;
+pub const MAX_ACKED_AHEAD: u32 = 1024;
 
 /// What is stored of the delivery account of a home.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -129,7 +129,7 @@ impl Cursor {
     pub fn decode(value: Bytes) -> Result<Cursor, Corrupt> {
         let (_, mut reader) = Reader::open("cursor", value, CURSOR_VERSION)?;
         let (last, upto) = (ArchiveId(reader.u64()?), ArchiveId(reader.u64()?));
-        let count = reader.count(MAX_ACKED_AHEAD as u32)?;
+        let count = reader.count(MAX_ACKED_AHEAD)?;
         let acked = (0..count)
             .map(|_| reader.u64().map(ArchiveId))
             .collect::<Result<_, _>>()?;
@@ -281,7 +281,12 @@ impl Delivery {
         Some(Cursor {
             last: self.last,
             upto: self.upto,
-            acked: self.acked.iter().copied().take(MAX_ACKED_AHEAD).collect(),
+            acked: self
+                .acked
+                .iter()
+                .copied()
+                .take(MAX_ACKED_AHEAD as usize)
+                .collect(),
         })
     }
 

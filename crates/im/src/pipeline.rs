@@ -109,6 +109,8 @@ fn no_such_account(walk: &Walk<'_>) -> Result<(), WalkError> {
 }
 
 fn received_message(walk: &mut Walk<'_>, kind: MessageType) -> Result<(), WalkError> {
+    // Before the id of this home goes in: a sender cannot have assigned it.
+    strip_forged(walk);
     walk.weight = weigh(&walk.stanza);
     let recipients = choose_recipients(walk, kind)?;
     if !walk.weight.is_logged() {
@@ -219,22 +221,30 @@ async fn received_iq(walk: &mut Walk<'_>, kind: IqType) -> Result<(), WalkError>
     Ok(())
 }
 
-/// Takes away what only a server may say, when a client says it: ids in our name (XEP-0359 §5), delays in our name
-/// (XEP-0203 §4) and copies that are none (XEP-0280 §10).
+/// Takes away what only this home or its server may say: stanza ids that this home assigns (XEP-0359 §5), and delays in
+/// the server's name (XEP-0203 §4). Forged copies (XEP-0280 §10) need no removal: a copy comes from one's own bare JID,
+/// and the server stamps `from`.
 fn strip_forged(walk: &mut Walk<'_>) {
-    let Kind::Message(_) = walk.stanza.kind else {
-        return;
-    };
-    let may_be_forged = |namespace: &str| matches!(namespace, ns::STANZA_ID | ns::DELAY);
-    if !walk.stanza.children().any(|child| may_be_forged(child.ns)) {
+    if !matches!(walk.stanza.kind, Kind::Message(_)) {
         return;
     }
-    walk.stanza
-        .remove_children(|child| match (child.ns, child.name) {
-            (ns::STANZA_ID, "stanza-id") => true,
-            (ns::DELAY, "delay") => true,
+    let suspicious = |namespace: &str| matches!(namespace, ns::STANZA_ID | ns::DELAY);
+    if !walk.stanza.children().any(|child| suspicious(child.ns)) {
+        return;
+    }
+    let (own, host) = (walk.home.jid.as_str(), walk.home.jid.domain());
+    walk.stanza.remove_children(|child| {
+        let claims = |attr, names: &[&str]| {
+            child
+                .to_element()
+                .is_ok_and(|element| element.attr(attr).is_some_and(|by| names.contains(&by)))
+        };
+        match (child.ns, child.name) {
+            (ns::STANZA_ID, "stanza-id") => claims("by", &[own]),
+            (ns::DELAY, "delay") => claims("from", &[own, host]),
             _ => false,
-        });
+        }
+    });
 }
 
 /// A session has ended, by its own word, by an error or because it was not resumed in time.

@@ -1,5 +1,7 @@
 //! Store and forward: what is acknowledged arrives, in order, once, whoever is there.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 mod harness;
 
 use std::sync::Arc;
@@ -334,4 +336,37 @@ async fn log_len(world: &World, user: &str) -> usize {
         .await
         .unwrap()
         .len()
+}
+
+#[tokio::test]
+async fn after_the_days_that_the_operator_set_only_the_undelivered_is_still_there() {
+    let mut settings = config();
+    settings.hosts[0].keep = Keep::Days(30);
+    let world = World::with(settings, Arc::new(MemoryKv::new()));
+    let mut romeo = world.online("romeo", "orchard").await;
+    let mut juliet = world.online("juliet", "balcony").await;
+    romeo.send(&chat("juliet@example.org", "taken")).await;
+    romeo.send(&chat("nurse@example.org", "waiting")).await;
+    juliet.bodies().await;
+    world.pass_seconds(31 * 86_400).await;
+    assert_eq!(log_len(&world, "juliet").await, 0);
+    assert_eq!(log_len(&world, "nurse").await, 1);
+}
+
+#[tokio::test]
+async fn a_forged_stanza_id_or_server_delay_never_arrives() {
+    let world = World::new();
+    let mut romeo = world.online("romeo", "orchard").await;
+    let mut juliet = world.online("juliet", "balcony").await;
+    let forged = "<message to='juliet@example.org' type='chat'><body>x</body>\
+        <stanza-id xmlns='urn:xmpp:sid:0' id='forged' by='juliet@example.org'/>\
+        <stanza-id xmlns='urn:xmpp:sid:0' id='theirs' by='room.example.net'/>\
+        <delay xmlns='urn:xmpp:delay' from='example.org' stamp='2000-01-01T00:00:00Z'/></message>";
+    romeo.send(forged).await;
+    let received = juliet.receives_until_quiet().await.remove(0);
+    assert!(
+        !received.contains("forged") && !received.contains("2000-01-01"),
+        "{received}"
+    );
+    assert!(received.contains("theirs"), "{received}");
 }

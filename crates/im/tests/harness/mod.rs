@@ -1,6 +1,6 @@
 //! A node in memory and clients without sockets, so that a test reads as a story: Romeo sends, Juliet receives.
 
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::sync::Arc;

@@ -1,0 +1,100 @@
+//! How long messages stay: entries that have been delivered leave the log when the operator's setting says so.
+//!
+//! Homes in use are tidied when their cursor is saved. Homes that nobody uses are visited by a slow round over the
+//! store, a few each second, so that it is not felt by live traffic.
+
+use posthaste_kv::{Batch, Partition, Scan, prefix_end};
+use posthaste_proto::jid::BareJid;
+
+use crate::clock::Timestamp;
+use crate::config::Keep;
+use crate::error::WalkError;
+use crate::home::HomeState;
+use crate::log::ArchiveId;
+use crate::node::Node;
+use crate::tables;
+
+/// Homes visited in one second: a million accounts take eight hours, in which nothing gets much older.
+const VISITS_PER_ROUND: usize = 32;
+
+/// The round's place in the store: the last partition visited.
+#[derive(Debug, Default)]
+pub struct Round(Option<Partition>);
+
+/// Deletes what has been delivered and need not stay.
+pub fn drop_old(node: &Node, state: &mut HomeState, upto: ArchiveId, batch: &mut Batch) {
+    if let Some(old) = horizon(node, state.jid.domain()).map(|horizon| horizon.min(upto)) {
+        let next = ArchiveId(old.0 + 1);
+        if next > state.kept_from {
+            batch.delete_range(tables::log_key(state.kept_from), tables::log_key(next));
+            state.kept_from = next;
+        }
+    }
+    state.transient.retain(|id| {
+        if *id <= upto {
+            batch.delete(tables::log_key(*id));
+        }
+        *id > upto
+    });
+}
+
+/// Up to where entries may go, if they have been delivered. What has not been delivered stays, however old.
+fn horizon(node: &Node, domain: &str) -> Option<ArchiveId> {
+    match node.config().host(domain)?.keep {
+        Keep::Forever => None,
+        Keep::Delivered => Some(ArchiveId(u64::MAX - 1)),
+        Keep::Days(days) => {
+            let oldest = node
+                .now()
+                .millis()
+                .saturating_sub(u64::from(days) * 86_400_000);
+            Some(ArchiveId::after(ArchiveId(0), Timestamp(oldest)))
+        }
+    }
+}
+
+impl Node {
+    /// Visits the next few homes of the store and drops what is too old there.
+    pub(crate) async fn visit_old_homes(&self, round: &mut Round) {
+        let partitions = match self
+            .kv()
+            .partitions(round.0.as_ref(), VISITS_PER_ROUND)
+            .await
+        {
+            Ok(partitions) => partitions,
+            Err(error) => return tracing::warn!(%error, "retention cannot list the accounts"),
+        };
+        for partition in &partitions {
+            if let Ok(jid) = BareJid::parse(partition.as_str())
+                && let Err(error) = self.visit(partition, &jid).await
+            {
+                tracing::warn!(%error, "retention could not tidy an account's log");
+            }
+        }
+        round.0 = partitions.into_iter().next_back();
+    }
+
+    async fn visit(&self, partition: &Partition, jid: &BareJid) -> Result<(), WalkError> {
+        let Some(horizon) = horizon(self, jid.domain()) else {
+            return Ok(());
+        };
+        // Looks before it loads the home: nearly always there is nothing to do.
+        let oldest = Scan::range(tables::log_key(ArchiveId(0)), prefix_end(tables::LOG), 1);
+        let rows = self.kv().scan(partition, oldest).await?;
+        let oldest = rows
+            .first()
+            .and_then(|(key, _)| tables::key_id(tables::LOG, key));
+        if oldest.is_none_or(|oldest| oldest > horizon) {
+            return Ok(());
+        }
+        let home = self.home(jid);
+        let mut state = home.lock(self).await?;
+        let mut batch = Batch::new(partition.clone());
+        let upto = state.delivery.upto();
+        drop_old(self, &mut state, upto, &mut batch);
+        if !batch.is_empty() {
+            self.kv().commit(batch)?;
+        }
+        Ok(())
+    }
+}
