@@ -455,8 +455,8 @@ impl<'a> Scanner<'a> {
         let inside = self.open.len() > self.outside;
         self.ns_written = None;
         if prefix == "xml" {
-            self.relies_on_outside |= inside;
-            return Ok(Cow::Borrowed(ns::XML));
+            // Well-formed, but no such element exists, and everything here is simpler without.
+            return Err(XmlError::BadFormat("an element of the xml namespace"));
         }
         match self.binding(prefix) {
             Some(binding) => {
