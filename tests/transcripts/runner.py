@@ -310,6 +310,14 @@ class Play:
             await self.streams[client].settle()
         await self.ignore(names)
 
+    @statement("NN asks? for (?:the|their) rosters?")
+    async def ask_for_roster(self, names):
+        """They become what RFC 6121 §2.2 calls interested resources."""
+        for client in each(names):
+            if client not in self.bound:
+                await self.connects(client)
+            await self.streams[client].ask("<query xmlns='jabber:iq:roster'/>")
+
     @statement("NN opens? a stream")
     async def opens(self, names):
         for client in each(names):
@@ -442,7 +450,7 @@ class Play:
         try:
             while True:
                 extra = await self._take(client)
-                if extra.tag != f"{{{SM}}}r":
+                if extra.tag != f"{{{SM}}}a":  # a last acknowledgement may come with the end
                     raise Mismatch(f"stream error {condition} expected, {client} got {show(extra)}")
         except StreamEnded as end:
             if end.error is None:
