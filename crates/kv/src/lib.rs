@@ -14,6 +14,7 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+pub mod fault;
 mod line;
 pub mod memory;
 

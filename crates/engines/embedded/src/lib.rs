@@ -77,7 +77,7 @@ impl Default for EmbeddedOptions {
             cache_bytes: 32 * 1024 * 1024,
             free_disk_floor_bytes: 256 * 1024 * 1024,
             max_undurable_bytes: 8 * 1024 * 1024,
-            round_interval: Duration::from_millis(1),
+            round_interval: Duration::from_millis(2),
         }
     }
 }
