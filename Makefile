@@ -30,7 +30,7 @@ crash:
 
 bench:
 	@scripts/setup.sh bench
-	@scripts/bench.sh
+	@bench/run.sh
 
 fuzz:
 	@scripts/setup.sh fuzz

@@ -102,6 +102,8 @@ bench() {
     build
     have_command prosody prosody
     have_command ejabberdctl ejabberd
+    have_command openssl openssl
+    have_command python3 python3
 }
 
 fuzz() {

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Starts (or stops) Posthaste with the features of the benchmark; durable acks and the archive are always on.
+# Usage: posthaste.sh start DIR XMPP_PORT TLS_PORT | posthaste.sh stop DIR
+#   POSTHASTE_BIN: the binary (default: this checkout's release build)
+# Leaves DIR/pids with the server's process id.
+set -euo pipefail
+dir=$2
+if [ "$1" = stop ]; then
+  for pid in $(cat "$dir/pids" 2>/dev/null); do
+    kill "$pid" 2>/dev/null || true
+    for _ in $(seq 150); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+    kill -9 "$pid" 2>/dev/null || true
+  done
+  rm -f "$dir/pids"
+  exit 0
+fi
+xmpp_port=$3 tls_port=$4
+top=$(cd "$(dirname "$0")/../.." && pwd)
+binary=${POSTHASTE_BIN:-${CARGO_TARGET_DIR:-$top/target}/release/posthaste}
+mkdir -p "$dir"
+# As for the others, what bounds a single client is opened: the load comes from few addresses.
+cat > "$dir/posthaste.toml" <<CONFIG
+[listen]
+c2s = ["127.0.0.1:$xmpp_port"]
+c2s_tls = ["127.0.0.1:$tls_port"]
+http = []
+metrics = []
+[login]
+plaintext_on_loopback = true
+[limits]
+connections_per_address = 1000000
+size_per_second = "0 B"
+[storage]
+directory = "data"
+[log]
+level = "warn"
+[host."localhost"]
+registration = true
+keep = "forever"
+CONFIG
+cd "$dir"
+setsid "$binary" -c "$dir/posthaste.toml" run > "$dir/out.log" 2>&1 &
+echo $! > "$dir/pids"
