@@ -7,12 +7,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use posthaste_proto::error::{StreamCondition, StreamError};
-use posthaste_proto::xml::{Limits, XmlError};
+use posthaste_proto::xml::Limits;
 use tokio::net::TcpStream;
 
 use crate::admission::Permit;
 use crate::closing;
-use crate::inbox::{Inbox, Piece};
+use crate::inbox::{BadInput, Inbox, Piece};
 use crate::outbox::Outbox;
 use crate::shared::{Cut, Shared};
 use crate::stats::{TransportKind, count};
@@ -39,8 +39,8 @@ pub(crate) enum ChannelError {
     #[error("the connection is lost: {0}")]
     Lost(#[from] io::Error),
     /// The peer sent what is no XMPP.
-    #[error("the peer sent bad XML: {0}")]
-    Xml(#[from] XmlError),
+    #[error("the peer sent bad input: {0}")]
+    BadInput(#[from] BadInput),
     /// The peer sent something behind `<starttls/>` without waiting for the handshake: it would be
     /// taken for protected (RFC 6120 §5.3.3).
     #[error("the peer sent plain text where TLS must begin")]
@@ -58,7 +58,7 @@ impl ChannelError {
     pub(crate) fn stream_error(&self) -> Option<StreamError> {
         let condition = match self {
             ChannelError::Lost(_) | ChannelError::PlainTextBeforeTls => return None,
-            ChannelError::Xml(error) => return Some(StreamError::from(*error)),
+            ChannelError::BadInput(error) => return Some(error.stream_error()),
             ChannelError::Late => StreamCondition::ConnectionTimeout,
             ChannelError::Draining => StreamCondition::SystemShutdown,
         };
@@ -104,7 +104,7 @@ impl Channel {
             peer,
             tls: None,
             transport: Transport::Tcp(tcp),
-            inbox: Inbox::default(),
+            inbox: Inbox::stream(),
             outbox: Outbox::default(),
             timer: Timer::new(&shared.wheel),
             deadline: shared.wheel.now().after(bounds.negotiation_timeout),
@@ -135,7 +135,7 @@ impl Channel {
     /// Queues `xml`, a whole element or a stream header. It is written by the next
     /// [`Channel::receive`] or [`Channel::flush`].
     pub(crate) fn send(&mut self, xml: &[u8]) {
-        self.outbox.buffer().extend_from_slice(xml);
+        self.outbox.whole(xml);
     }
 
     /// Writes what is queued, then waits for the next thing the peer sends.
@@ -145,15 +145,40 @@ impl Channel {
     pub(crate) async fn receive(&mut self) -> Result<Received, ChannelError> {
         loop {
             if let Some(piece) = self.inbox.next(&self.limits)? {
-                return Ok(match piece {
-                    Piece::Open(range) => Received::Open(self.inbox.bytes(range).to_vec()),
-                    Piece::Element(range) => Received::Element(self.inbox.bytes(range).to_vec()),
-                    Piece::Close => Received::Close,
-                });
+                match piece {
+                    Piece::Open(range) => {
+                        return Ok(Received::Open(self.inbox.bytes(range).to_vec()));
+                    }
+                    Piece::Element(range) => {
+                        return Ok(Received::Element(self.inbox.bytes(range).to_vec()));
+                    }
+                    Piece::Close => return Ok(Received::Close),
+                    Piece::Ping(range) => self.outbox.pong(self.inbox.bytes(range)),
+                    Piece::SocketClose => {
+                        return Err(ChannelError::Lost(io::ErrorKind::UnexpectedEof.into()));
+                    }
+                }
+                continue;
             }
             self.inbox.settle();
             self.flush().await?;
             self.fill().await?;
+        }
+    }
+
+    /// Becomes a channel over a WebSocket, on a connection from which `unread` has been read. The
+    /// time to log in begins anew.
+    pub(crate) fn web_socket(mut self, transport: Transport, unread: &[u8]) -> Channel {
+        self.permit.becomes(TransportKind::WebSocket);
+        let within = self.shared.config.limits.negotiation_timeout;
+        let deadline = self.shared.wheel.now().after(within);
+        let (inbox, outbox) = (Inbox::web_socket(unread), Outbox::web_socket());
+        Channel {
+            transport,
+            inbox,
+            outbox,
+            deadline,
+            ..self
         }
     }
 

@@ -4,7 +4,8 @@
 use std::future::poll_fn;
 use std::io;
 
-use posthaste_proto::error::StreamError;
+use posthaste_proto::error::{StreamCondition, StreamError};
+use posthaste_proto::{ns, websocket};
 use tokio::io::AsyncWriteExt;
 
 use crate::outbox::Outbox;
@@ -25,13 +26,31 @@ pub(crate) async fn close(
     mut outbox: Outbox,
     error: Option<&StreamError>,
 ) {
-    let buffer = outbox.buffer();
     if let Some(error) = error {
         shared.stats.stream_error(error.condition.as_str());
-        error.to_element().write(buffer, "");
+        outbox.element(&written(error));
     }
-    buffer.extend_from_slice(b"</stream:stream>");
+    outbox.end(close_code(error));
     hang_up(shared, transport, outbox).await;
+}
+
+/// The error as it stands in a stream. COMPAT(old clients): some look for the prefix as a string.
+fn written(error: &StreamError) -> Vec<u8> {
+    let mut xml = b"<stream:error>".to_vec();
+    for child in error.to_element().children() {
+        child.write(&mut xml, ns::CLIENT);
+    }
+    xml.extend_from_slice(b"</stream:error>");
+    xml
+}
+
+/// Why a WebSocket is closed (RFC 6455 §7.4.1).
+fn close_code(error: Option<&StreamError>) -> u16 {
+    match error.map(|error| error.condition) {
+        None => websocket::CLOSE_NORMAL,
+        Some(StreamCondition::SystemShutdown) => websocket::CLOSE_GOING_AWAY,
+        Some(_) => websocket::CLOSE_POLICY_VIOLATION,
+    }
 }
 
 /// Writes what is left, ends TLS and TCP, and waits for the peer to do the same, all within
