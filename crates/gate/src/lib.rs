@@ -16,8 +16,11 @@ mod inbox;
 mod listen;
 mod outbox;
 mod pool;
+mod session;
 mod shared;
 mod stats;
+#[cfg(test)]
+mod testing;
 mod tls;
 mod transport;
 mod wheel;

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use posthaste_im::node::Node;
+
 use crate::admission::Admission;
 use crate::bucket::Rate;
 use crate::config::GateConfig;
@@ -17,6 +19,7 @@ use crate::wheel::{Tick, Timer, Wheel};
 
 /// The inside of a gate.
 pub(crate) struct Shared {
+    pub(crate) node: Arc<Node>,
     pub(crate) config: GateConfig,
     pub(crate) tls: Option<Arc<TlsStore>>,
     pub(crate) http: Http,
@@ -51,6 +54,7 @@ pub(crate) enum Cut {
 
 impl Shared {
     pub(crate) fn new(
+        node: Arc<Node>,
         config: GateConfig,
         routes: Routes,
         tls: Option<Arc<TlsStore>>,
@@ -65,6 +69,7 @@ impl Shared {
         let stats = Arc::new(GateStats::default());
         let (most, most_per_address) = (limits.connections, limits.connections_per_address);
         Arc::new(Shared {
+            node,
             tls,
             http,
             admission: Admission::new(most, most_per_address, Arc::clone(&stats)),

@@ -1,21 +1,13 @@
 //! The HTTP half of opening a WebSocket for XMPP (RFC 6455 §4.2, RFC 7395 §3.1).
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
     SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{Method, Request, Response, StatusCode};
-use sha1::{Digest, Sha1};
+use posthaste_proto::websocket::{SUBPROTOCOL, accept_key};
 
 use super::{Body, empty};
-
-/// The WebSocket subprotocol of XMPP (RFC 7395 §3.1).
-const SUBPROTOCOL: &str = "xmpp";
-
-/// What is joined to the client's key to prove that we speak WebSocket (RFC 6455 §1.3).
-const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// The answer to an opening handshake: 101, or the status that says what is wrong with it.
 pub(super) fn answer<B>(request: &Request<B>, origins: &[String]) -> Response<Body> {
@@ -43,20 +35,13 @@ fn accept<B>(request: &Request<B>, origins: &[String]) -> Result<String, StatusC
     if !may_connect(headers, origins) {
         return Err(StatusCode::FORBIDDEN);
     }
-    let key = headers
-        .get(SEC_WEBSOCKET_KEY)
-        .ok_or(StatusCode::BAD_REQUEST)?;
-    if STANDARD.decode(key).map_or(0, |nonce| nonce.len()) != 16 {
-        return Err(StatusCode::BAD_REQUEST);
-    }
     if !lists(headers, &SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
         return Err(StatusCode::BAD_REQUEST);
     }
-    let digest = Sha1::new()
-        .chain_update(key.as_bytes())
-        .chain_update(GUID)
-        .finalize();
-    Ok(STANDARD.encode(digest))
+    let key = headers
+        .get(SEC_WEBSOCKET_KEY)
+        .and_then(|key| key.to_str().ok());
+    key.and_then(accept_key).ok_or(StatusCode::BAD_REQUEST)
 }
 
 /// Whether one of the header's comma-separated values is `value`, in any case of letters.
