@@ -19,7 +19,7 @@ use posthaste_kv::Ticket;
 use posthaste_proto::error::{Condition, StreamCondition, StreamError};
 use posthaste_proto::jid::FullJid;
 use posthaste_proto::ns;
-use posthaste_proto::stanza::Stanza;
+use posthaste_proto::stanza::{Refusal, Stanza};
 use posthaste_proto::stream::sm;
 use posthaste_proto::xml::Element;
 
@@ -27,7 +27,7 @@ use crate::catch_up;
 use crate::home::Home;
 use crate::node::Node;
 use crate::pipeline;
-use crate::session::{Next, Session, StreamManagement};
+use crate::session::{Item, Next, Session, StreamManagement, What};
 use crate::walk::Walk;
 
 /// Where a gate puts elements. Elements are whole; on TCP they follow each other, on WebSocket each is a frame.
@@ -103,6 +103,30 @@ impl Connection {
         }
         let ticket = self.walk(stanza).await;
         session.state().count_handled(ticket);
+        Ok(())
+    }
+
+    /// A stanza came that cannot be processed: its sender is told, and it counts as handled, as the client counted it
+    /// when it sent it (XEP-0198 §4).
+    ///
+    /// # Errors
+    /// As [`Connection::receive`].
+    pub async fn receive_refused(&mut self, refusal: Refusal) -> Result<(), StreamError> {
+        self.admit().await?;
+        let session = self.session.clone();
+        let _turn = session.turn.lock().await;
+        let limits = self.node.config().queue;
+        let mut state = session.state();
+        if state.epoch != self.epoch {
+            return Err(StreamError::new(StreamCondition::Conflict));
+        }
+        if let Some(mut reply) = refusal.reply {
+            reply.to = Some(self.jid().clone().into());
+            let item = Item { what: What::Passing, xml: Some(reply.encode()), hold: false };
+            // Without room the client learns nothing, as if the network had lost the error.
+            let _ = state.push(item, limits);
+        }
+        state.count_handled(Ticket::DURABLE);
         Ok(())
     }
 
