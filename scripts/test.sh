@@ -38,6 +38,7 @@ stage() {
 
 pytest() { .venv/bin/python -m pytest -c tests/pytest.ini "$@"; }
 
+crash_shortly() { pytest tests/crash && scripts/crash.sh --short; }
 fuzz_shortly() { scripts/setup.sh fuzz && scripts/fuzz.sh 4; }
 
 stage setup scripts/setup.sh test
@@ -48,7 +49,7 @@ stage cargo cargo test --quiet --workspace --locked --no-fail-fast
 stage build cargo build --quiet --locked --bin posthaste
 stage transcripts pytest tests/transcripts
 stage interop pytest tests/interop
-stage crash scripts/crash.sh --short
+stage crash crash_shortly
 stage fuzz fuzz_shortly
 
 printf '\n'

@@ -163,6 +163,15 @@ client_ca = "{self.authority.certificate_file}"
 [storage]
 directory = "{self.folder}/data"
 
+[login]
+plaintext_on_loopback = true
+
+[limits]
+size_per_second = "0 B"
+
+[contact]
+admin = ["mailto:admin@localhost"]
+
 [log]
 level = "info"
 
