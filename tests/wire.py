@@ -82,6 +82,8 @@ class Stream:
         self.features = None
         self.header = None
         self.jid = None
+        # What a SCRAM-…-PLUS log-in is bound to: (channel binding type, its bytes).
+        self.binding = None
         self._restart_parser()
 
     @classmethod
@@ -209,11 +211,12 @@ class Stream:
         return name, base64.b64decode(answer.text or "") if answer.text != "=" else b""
 
     async def scram(self, mechanism, user, password):
-        """RFC 5802 for SHA-1/-256/-512; the -PLUS forms bind to tls-server-end-point."""
+        """RFC 5802 for SHA-1/-256/-512; the -PLUS forms bind to `binding`, or tls-server-end-point."""
         hash_name = mechanism.removesuffix("-PLUS").removeprefix("SCRAM-").replace("-", "").lower()
         gs2, binding = "n,,", b""
         if mechanism.endswith("-PLUS"):
-            gs2, binding = "p=tls-server-end-point,,", self.server_end_point()
+            name, binding = self.binding or ("tls-server-end-point", self.server_end_point())
+            gs2 = f"p={name},,"
         nonce = secrets.token_hex(12)
         first = f"n={user.replace('=', '=3D').replace(',', '=2C')},r={nonce}"
         _, challenge = await self.sasl(mechanism, (gs2 + first).encode())

@@ -199,7 +199,7 @@ class Prosody(Server):
     version_name = "Prosody"
     lacks = frozenset({
         "SCRAM-SHA-512", "EXTERNAL", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-512-PLUS",
-        "jabber:iq:last", "msgoffline", "FAST",
+        "jabber:iq:last", "msgoffline", "FAST", "host-meta",
     })
 
     def configure(self):

@@ -6,6 +6,7 @@ no statement expected is a failure at the end.
 """
 
 import asyncio
+import base64
 import re
 import secrets
 import xml.etree.ElementTree as ET
@@ -218,6 +219,7 @@ class Play:
             account: f"{user}@{self.server.domain}",
             f"{account}.local": user,
             f"{account}.password": password,
+            f"{account}.plain": base64.b64encode(f"\0{user}\0{password}".encode()).decode(),
         }
 
     async def run(self):
@@ -317,6 +319,12 @@ class Play:
             if client not in self.bound:
                 await self.connects(client)
             await self.streams[client].ask("<query xmlns='jabber:iq:roster'/>")
+
+    @statement("N is bound as (.+)")
+    async def is_bound(self, client, jid):
+        """What the client has sent itself has bound it (XEP-0386)."""
+        self.names[client] = self._fill(jid)
+        self.bound.add(client)
 
     @statement("NN opens? a stream")
     async def opens(self, names):
