@@ -4,11 +4,17 @@
 //! so that a scan of a table runs in the order its comment gives. Values carry a version byte ([`crate::codec`]).
 
 use bytes::Bytes;
+use posthaste_proto::jid::BareJid;
+use posthaste_proto::sasl::Hash;
 
 use crate::log::ArchiveId;
 
 /// `account`: there is an account here ([`crate::accounts`]).
 pub const ACCOUNT: &[u8] = b"account";
+/// `credentials/<hash>`: what checks the account's password with that SCRAM hash ([`crate::accounts`]).
+pub const CREDENTIALS: &[u8] = b"credentials/";
+/// `fast/<client id>`: the FAST tokens of one client ([`crate::accounts`]).
+pub const FAST: &[u8] = b"fast/";
 /// `log/<archive id>`: the messages of a home, oldest first ([`crate::log::Entry`]).
 pub const LOG: &[u8] = b"log/";
 /// `cursor`: how far the log has been delivered ([`crate::log::Cursor`]).
@@ -21,6 +27,46 @@ pub const BLOCK: &[u8] = b"block/";
 pub const OUTBOX: &[u8] = b"outbox/";
 /// `session/<stream management id>`: a session that outlives a restart of the server ([`crate::session_store`]).
 pub const SESSION: &[u8] = b"session/";
+
+/// The node's own partition for what concerns all accounts.
+pub const ACCOUNTS_PARTITION: &str = "!accounts";
+/// `account/<host>/<localpart>` in [`ACCOUNTS_PARTITION`]: the list of accounts; the value is only a version byte.
+pub const LISTED: &[u8] = b"account/";
+/// `secret` in [`ACCOUNTS_PARTITION`]: what fake salts and FAST tokens are derived from ([`crate::accounts`]).
+pub const SECRET: &[u8] = b"secret";
+
+/// The key of the credentials for one hash.
+pub fn credentials_key(hash: Hash) -> &'static [u8] {
+    match hash {
+        Hash::Sha1 => b"credentials/sha-1",
+        Hash::Sha256 => b"credentials/sha-256",
+        Hash::Sha512 => b"credentials/sha-512",
+    }
+}
+
+/// The key of one client's FAST tokens.
+pub fn token_key(client: &str) -> Bytes {
+    text_key(FAST, client)
+}
+
+/// Where the accounts of a host (or of all hosts) begin in the list.
+pub fn listed_host_key(host: Option<&str>) -> Bytes {
+    let host = host.map(|host| format!("{host}/")).unwrap_or_default();
+    text_key(LISTED, &host)
+}
+
+/// The key of one account in the list. A domain holds no slash, so that hosts do not mix.
+pub fn listed_account_key(account: &BareJid) -> Bytes {
+    let local = account.local().unwrap_or_default();
+    text_key(LISTED, &format!("{}/{local}", account.domain()))
+}
+
+/// The account of a key of the list.
+pub fn listed_account(key: &[u8]) -> Option<BareJid> {
+    let name = std::str::from_utf8(key.strip_prefix(LISTED)?).ok()?;
+    let (host, local) = name.split_once('/')?;
+    BareJid::new(Some(local), host).ok()
+}
 
 /// The key of one log entry.
 pub fn log_key(id: ArchiveId) -> Bytes {
