@@ -14,6 +14,7 @@ mod error;
 mod http;
 mod inbox;
 mod listen;
+mod negotiate;
 mod outbox;
 mod pool;
 mod session;

@@ -2,6 +2,7 @@
 
 use posthaste_proto::jid::BareJid;
 
+use crate::accounts;
 use crate::session::QueueLimits;
 
 /// How long messages stay in the log.
@@ -43,6 +44,8 @@ pub struct Config {
     pub stored_xml_bytes: usize,
     /// Addresses one account may block.
     pub blocked_addresses: usize,
+    /// Passwords, FAST tokens and registration.
+    pub accounts: accounts::Settings,
     /// Addresses for XEP-0157, as (kind such as `abuse-addresses`, URI).
     pub contacts: Vec<(String, String)>,
 }
@@ -62,6 +65,7 @@ impl Default for Config {
             roster_items: 5000,
             stored_xml_bytes: 256 * 1024,
             blocked_addresses: 5000,
+            accounts: accounts::Settings::default(),
             contacts: Vec::new(),
         }
     }

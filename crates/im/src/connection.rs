@@ -122,7 +122,11 @@ impl Connection {
         }
         if let Some(mut reply) = refusal.reply {
             reply.to = Some(self.jid().clone().into());
-            let item = Item { what: What::Passing, xml: Some(reply.encode()), hold: false };
+            let item = Item {
+                what: What::Passing,
+                xml: Some(reply.encode()),
+                hold: false,
+            };
             // Without room the client learns nothing, as if the network had lost the error.
             let _ = state.push(item, limits);
         }

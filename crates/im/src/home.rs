@@ -157,7 +157,8 @@ pub struct HomeState {
 }
 
 impl HomeState {
-    async fn load(node: &Node, jid: &BareJid) -> Result<HomeState, WalkError> {
+    /// The state as it is stored.
+    pub(crate) async fn load(node: &Node, jid: &BareJid) -> Result<HomeState, WalkError> {
         let partition =
             Partition::new(jid.as_str()).map_err(|_| posthaste_kv::KvError::TooLarge)?;
         let kv = node.kv();

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use posthaste_kv::Kv;
 use posthaste_proto::jid::{BareJid, FullJid};
 
+use crate::accounts::Accounts;
 use crate::clock::{Clock, Entropy, Timestamp};
 use crate::config::Config;
 use crate::home::{Home, HomeState};
@@ -30,6 +31,7 @@ pub struct Node {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     config: RwLock<Arc<Config>>,
+    accounts: Accounts,
     homes: Vec<Part>,
     hasher: RandomState,
     /// What has been counted since the start.
@@ -60,7 +62,9 @@ impl Node {
         entropy: Arc<dyn Entropy>,
     ) -> Arc<Node> {
         let started_at = clock.now();
+        let accounts = Accounts::new(kv.clone(), clock.clone(), entropy.clone(), config.accounts);
         Arc::new(Node {
+            accounts,
             kv,
             clock,
             entropy,
@@ -85,7 +89,13 @@ impl Node {
 
     /// New settings, for what happens from now on.
     pub fn reconfigure(&self, config: Config) {
+        self.accounts.reconfigure(config.accounts);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+
+    /// Credentials, and who may try them.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 
     /// The store.

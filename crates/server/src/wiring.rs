@@ -102,6 +102,7 @@ pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
         registration: host.registration.unwrap_or(accounts.registration),
     });
     posthaste_im::config::Config {
+        accounts: posthaste_im::accounts::Settings::default(),
         hosts: hosts.collect(),
         resume_seconds: u32::try_from(sessions.resume_timeout.as_secs()).unwrap_or(u32::MAX),
         queue: QueueLimits {

@@ -12,6 +12,7 @@
 //! [`Node::create_account`]: crate::node::Node::create_account
 //! [`Node::remove_account`]: crate::node::Node::remove_account
 
+mod homes;
 mod record;
 mod throttle;
 mod tokens;

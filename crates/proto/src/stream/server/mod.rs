@@ -145,6 +145,8 @@ pub struct Step {
     pub send: Vec<Vec<u8>>,
     /// What then.
     pub next: Next,
+    /// The stream error among what is sent, for statistics.
+    pub error: Option<StreamCondition>,
 }
 
 /// What to do next.
@@ -300,6 +302,11 @@ impl Negotiation {
         self.turn(|_, _| Err(error))
     }
 
+    /// The host that the stream is to, once the client has said so.
+    pub fn host(&self) -> Option<&str> {
+        self.shared.host.as_ref().map(|host| host.domain.as_str())
+    }
+
     /// Whether the client has logged in.
     pub fn is_authenticated(&self) -> bool {
         match &self.state {
@@ -321,22 +328,24 @@ impl Negotiation {
             return Step {
                 send: Vec::new(),
                 next: Next::Close,
+                error: None,
             };
         }
-        let next = match run(&mut self.shared, state) {
+        let (next, error) = match run(&mut self.shared, state) {
             Ok((state, next)) => {
                 self.state = state;
-                next
+                (next, None)
             }
             Err(error) => {
                 header::ensure_sent(&mut self.shared);
                 self.shared.out.stream_error(&error);
-                Next::Close
+                (Next::Close, Some(error.condition))
             }
         };
         Step {
             send: self.shared.out.take(),
             next,
+            error,
         }
     }
 }

@@ -1,0 +1,416 @@
+//! From an accepted connection to a session: runs `proto::stream::server` over a channel and
+//! answers its questions through the node.
+//!
+//! Whoever fails to log in waits before the next attempt, as the accounts say; all waiting here is
+//! bounded by the time a client has to log in.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use posthaste_im::accounts::{AccountError, Admission};
+use posthaste_im::binding::{BindError, ResourceWish, ResumeError};
+use posthaste_im::connection::Connection;
+use posthaste_im::node::Node;
+use posthaste_proto::error::{Condition, StanzaError};
+use posthaste_proto::jid::BareJid;
+use posthaste_proto::ns;
+use posthaste_proto::sasl::{self, ChannelBindings, Failure};
+use posthaste_proto::stream::server::{
+    Answer, Ask, BindRequest, Bound, Host, Negotiation, Next, Policy, Session, Step, Transport,
+    Wanted,
+};
+use posthaste_proto::stream::sm;
+use posthaste_proto::xml::{Element, StreamContext};
+
+use crate::channel::{Channel, ChannelError, Received};
+use crate::stats::count;
+
+/// A connection that has become a session.
+pub(crate) struct Negotiated {
+    pub(crate) channel: Channel,
+    pub(crate) connection: Connection,
+    /// What the stream's header declared.
+    pub(crate) context: StreamContext,
+}
+
+/// Brings a connection to its session. `None`: it has ended before, and the client was told why.
+pub(crate) async fn negotiate(channel: Channel) -> Option<Negotiated> {
+    let node = Arc::clone(&channel.shared.node);
+    let mut seed = [0; 32];
+    node.entropy().fill(&mut seed);
+    let negotiation = Negotiation::new(policy(&node), transport(&channel), seed);
+    let desk = Desk {
+        address: channel.peer.ip().to_canonical(),
+        node,
+        connection: None,
+    };
+    Driver {
+        channel,
+        negotiation,
+        desk,
+    }
+    .run()
+    .await
+}
+
+/// What is offered, as the node is configured now.
+fn policy(node: &Node) -> Arc<Policy> {
+    let config = node.config();
+    let hosts = config.hosts.iter().map(|host| Host {
+        domain: host.domain.clone(),
+        registration: host.registration,
+    });
+    let mut policy = Policy::new(hosts.collect());
+    policy.resumption = config.resume_seconds > 0;
+    policy.session_features = vec![
+        Element::new("csi", ns::CSI),
+        Element::new("ver", ns::ROSTER_VERSIONING),
+    ];
+    Arc::new(policy)
+}
+
+fn transport(channel: &Channel) -> Transport {
+    let facts = channel.tls.as_ref();
+    let bindings = facts.map_or_else(ChannelBindings::none, |facts| ChannelBindings {
+        exporter: facts.exporter,
+        server_end_point: facts.server_end_point.as_deref().map(Box::from),
+    });
+    let certified = facts.map_or_else(Vec::new, |facts| {
+        let addresses = facts.client_addresses.iter();
+        addresses
+            .filter_map(|address| BareJid::parse(address).ok())
+            .collect()
+    });
+    Transport {
+        websocket: channel.is_web_socket(),
+        secure: channel.is_secure(),
+        starttls: channel.offers_start_tls(),
+        bindings,
+        certified,
+    }
+}
+
+struct Driver {
+    channel: Channel,
+    negotiation: Negotiation,
+    desk: Desk,
+}
+
+/// What a step led to.
+enum Progress {
+    Read(Driver),
+    Done(Driver, Box<Session>),
+    Ended,
+}
+
+impl Driver {
+    async fn run(mut self) -> Option<Negotiated> {
+        loop {
+            let step = match self.channel.receive().await {
+                Ok(Received::Open(bytes)) => self.negotiation.stream_open(&bytes),
+                Ok(Received::Element(bytes)) => self.negotiation.element(&bytes),
+                Ok(Received::Close) => self.negotiation.stream_close(),
+                Err(error) => {
+                    self.give_up(&error).await;
+                    return None;
+                }
+            };
+            match self.follow(step).await {
+                Progress::Read(driver) => self = driver,
+                Progress::Done(driver, session) => return driver.finish(*session).await,
+                Progress::Ended => return None,
+            }
+        }
+    }
+
+    /// Does what a step says, and the steps that follow from it without the client.
+    async fn follow(mut self, mut step: Step) -> Progress {
+        loop {
+            for bytes in &step.send {
+                self.channel.send(bytes);
+            }
+            match step.next {
+                Next::Read => return Progress::Read(self),
+                Next::Restart => {
+                    self.channel.restart();
+                    return Progress::Read(self);
+                }
+                Next::StartTls => return self.start_tls().await,
+                Next::Ask(ask) => {
+                    let answer = self.ask(ask).await;
+                    match answer {
+                        Ok(answer) => step = self.negotiation.answer(answer),
+                        Err(error) => {
+                            self.give_up(&error).await;
+                            return Progress::Ended;
+                        }
+                    }
+                }
+                Next::Done(session) => return Progress::Done(self, session),
+                Next::Close => {
+                    if let Some(condition) = step.error {
+                        self.channel.shared.stats.stream_error(condition.as_str());
+                    }
+                    self.channel.hang_up().await;
+                    self.desk.leave().await;
+                    return Progress::Ended;
+                }
+            }
+        }
+    }
+
+    async fn ask(&mut self, ask: Ask) -> Result<Answer, ChannelError> {
+        // What was queued is not kept from the client while it waits.
+        self.channel.flush().await?;
+        self.channel.bounded(self.desk.answer(ask)).await
+    }
+
+    async fn start_tls(self) -> Progress {
+        let Driver {
+            channel,
+            mut negotiation,
+            desk,
+        } = self;
+        let host = negotiation.host().unwrap_or_default().to_owned();
+        match channel.start_tls(&host).await {
+            Ok(channel) => {
+                negotiation.secured(transport(&channel));
+                Progress::Read(Driver {
+                    channel,
+                    negotiation,
+                    desk,
+                })
+            }
+            Err(error) => {
+                tracing::debug!(%error, "no TLS after STARTTLS");
+                Progress::Ended
+            }
+        }
+    }
+
+    async fn finish(mut self, session: Session) -> Option<Negotiated> {
+        if let Err(error) = self.channel.flush().await {
+            self.give_up(&error).await;
+            return None;
+        }
+        let connection = self.desk.connection.take()?;
+        count(&self.channel.shared.stats.sessions, 1);
+        tracing::debug!(
+            jid = %session.jid,
+            mechanism = %session.mechanism,
+            resumed = session.resumed,
+            "a client has a session"
+        );
+        self.desk
+            .node
+            .accounts()
+            .login_succeeded(&session.jid.to_bare());
+        Some(Negotiated {
+            channel: self.channel,
+            connection,
+            context: session.context,
+        })
+    }
+
+    /// Nothing more comes, or nothing that is XMPP.
+    async fn give_up(mut self, error: &ChannelError) {
+        tracing::debug!(%error, "no session");
+        if matches!(error, ChannelError::Late) {
+            count(&self.channel.shared.stats.negotiation_timeouts, 1);
+        }
+        if let Some(error) = error.stream_error() {
+            self.channel
+                .shared
+                .stats
+                .stream_error(error.condition.as_str());
+            for bytes in self.negotiation.fail(error).send {
+                self.channel.send(&bytes);
+            }
+            self.channel.hang_up().await;
+        }
+        self.desk.leave().await;
+    }
+}
+
+/// Answers the negotiation's questions.
+struct Desk {
+    node: Arc<Node>,
+    address: IpAddr,
+    /// The session, once there is one.
+    connection: Option<Connection>,
+}
+
+/// A store that does not answer is no reason to tell anybody that they are wrong.
+const UNAVAILABLE: Failure = Failure::new(sasl::Condition::TemporaryAuthFailure, "");
+const SLOW_DOWN: Failure = Failure::new(
+    sasl::Condition::TemporaryAuthFailure,
+    "too many failed log-ins",
+);
+
+impl Desk {
+    async fn answer(&mut self, ask: Ask) -> Answer {
+        let accounts = self.node.accounts();
+        match ask {
+            Ask::Keys { account, hash } => {
+                let keys =
+                    async { Ok(Answer::Keys(Box::new(accounts.keys(&account, hash).await?))) };
+                self.admitted(&account, keys).await
+            }
+            Ask::Password { account, password } => {
+                let verdict = async {
+                    Ok(Answer::Verified(
+                        accounts.verify_password(&account, password).await?,
+                    ))
+                };
+                self.admitted(&account, verdict).await
+            }
+            Ask::Certificate { account } => {
+                let verdict = async { Ok(Answer::Verified(accounts.exists(&account).await?)) };
+                self.admitted(&account, verdict).await
+            }
+            Ask::Token(proof) => {
+                let verdict = async {
+                    Ok(Answer::Token(Box::new(
+                        accounts.verify_token(&proof).await?,
+                    )))
+                };
+                self.admitted(&proof.account, verdict).await
+            }
+            Ask::Failed { account } => {
+                accounts.login_failed(self.address, account.as_ref());
+                Answer::Proceed
+            }
+            Ask::IssueToken {
+                account,
+                client,
+                mechanism,
+            } => {
+                let issued = accounts.issue_token(&account, &client, mechanism).await;
+                // Without a token the client logs in by password next time: no reason to fail.
+                Answer::Issued(issued.inspect_err(complain).ok())
+            }
+            Ask::Resume { account, resume } => self.resume(&account, &resume).await,
+            Ask::Bind(request) => self.bind(*request).await,
+            Ask::Register { account, password } => {
+                Answer::Registered(self.register(&account, &password).await)
+            }
+        }
+    }
+
+    /// Checks credentials, once this address and this account may have them checked.
+    async fn admitted(
+        &self,
+        account: &BareJid,
+        check: impl Future<Output = Result<Answer, AccountError>>,
+    ) -> Answer {
+        match self.node.accounts().admit(self.address, Some(account)) {
+            Admission::Now => {}
+            Admission::After(wait) => tokio::time::sleep(wait).await,
+            Admission::Refused => return Answer::Refused(SLOW_DOWN),
+        }
+        check.await.unwrap_or_else(|error| {
+            complain(&error);
+            Answer::Refused(UNAVAILABLE)
+        })
+    }
+
+    async fn register(
+        &self,
+        account: &BareJid,
+        password: &sasl::Secret,
+    ) -> Result<(), Box<StanzaError>> {
+        let accounts = self.node.accounts();
+        let made = match accounts.admit_registration(self.address) {
+            Ok(()) => self.node.create_account(account, password).await,
+            Err(error) => Err(error),
+        };
+        made.map_err(|error| {
+            Box::new(match error {
+                AccountError::Exists => StanzaError::conflict(),
+                AccountError::Password(reason) => {
+                    StanzaError::not_acceptable().with_text(reason.to_string())
+                }
+                AccountError::NoLocalpart => StanzaError::jid_malformed(),
+                AccountError::NotFound => StanzaError::item_not_found(),
+                // XEP-0077 §3.1.1: a client that registers too often is told not-acceptable.
+                AccountError::TooManyRegistrations => StanzaError::resource_constraint(),
+                AccountError::Store(_) | AccountError::Corrupt(_) => {
+                    complain(&error);
+                    StanzaError::internal_server_error()
+                }
+            })
+        })
+    }
+
+    async fn resume(&mut self, account: &BareJid, resume: &sm::Resume) -> Answer {
+        match self.node.resume(account, &resume.previd, resume.h).await {
+            Ok((connection, h)) => {
+                let jid = connection.jid().clone();
+                self.connection = Some(connection);
+                Answer::Resumed { jid, h }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a session is not resumed");
+                let condition = match error {
+                    ResumeError::NotFound | ResumeError::TooHigh(_) => Condition::ItemNotFound,
+                    ResumeError::Walk(_) => Condition::InternalServerError,
+                };
+                Answer::NotResumed(sm::Failed::new(condition))
+            }
+        }
+    }
+
+    async fn bind(&mut self, request: BindRequest) -> Answer {
+        let wish = match request.resource {
+            Wanted::Any => ResourceWish::Any,
+            Wanted::Resource(resource) => ResourceWish::Exactly(resource),
+            Wanted::Tag(tag) => ResourceWish::Tagged(tag),
+        };
+        let mut connection = match self.node.bind(&request.account, &wish).await {
+            Ok(connection) => connection,
+            Err(error) => return Answer::NotBound(Box::new(bind_error(error))),
+        };
+        let sm = request
+            .enable
+            .map(|enable| Ok(connection.enable_sm(enable.resume, enable.max_seconds)));
+        if request.carbons {
+            connection.enable_carbons().await;
+        }
+        if !request.active {
+            connection.set_inactive(true);
+        }
+        let jid = connection.jid().clone();
+        self.connection = Some(connection);
+        Answer::Bound(Box::new(Bound {
+            jid,
+            sm,
+            extra: Vec::new(),
+        }))
+    }
+
+    /// The connection has ended before the client had its session for good.
+    async fn leave(self) {
+        if let Some(connection) = self.connection {
+            connection.detach().await;
+        }
+    }
+}
+
+fn bind_error(error: BindError) -> StanzaError {
+    match error {
+        BindError::BadResource => StanzaError::bad_request(),
+        // RFC 6120 §7.6.2.1.
+        BindError::TooMany => StanzaError::resource_constraint(),
+        // It was removed after the log-in.
+        BindError::NoAccount => StanzaError::not_allowed(),
+        BindError::Walk(error) => error.into_stanza_error(),
+    }
+}
+
+fn complain(error: &AccountError) {
+    match error {
+        AccountError::Corrupt(_) => tracing::error!(%error, "an account cannot be read"),
+        AccountError::Store(_) => tracing::warn!(%error, "the store did not answer a log-in"),
+        _ => tracing::debug!(%error, "a log-in was not served"),
+    }
+}
