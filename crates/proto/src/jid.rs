@@ -5,7 +5,7 @@
 //! everything, takes a short way. Left out: XEP-0106 escaping, which is a matter of user interfaces.
 
 use idna::AsciiDenyList;
-use idna::uts46::{DnsLength, Hyphens, Uts46, verify_dns_length};
+use idna::uts46::{DnsLength, Hyphens, Uts46};
 use precis_profiles::precis_core::profile::PrecisFastInvocation;
 use precis_profiles::{OpaqueString, UsernameCaseMapped};
 use std::borrow::{Borrow, Cow};
@@ -17,6 +17,12 @@ use thiserror::Error;
 
 /// RFC 7622 §3.2 to §3.4: no part is longer than 1023 bytes.
 pub const PART_BYTES: usize = 1023;
+
+/// What DNS can name (RFC 1035 §2.3.4): a domain without its final dot, as text.
+const DOMAIN_BYTES: usize = 253;
+
+/// One label of a domain (RFC 1035 §2.3.4).
+const LABEL_BYTES: usize = 63;
 
 /// Why a string is not an address. The fault of whoever wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -78,6 +84,20 @@ impl Jid {
         let local = local.map(normalise_local).transpose()?;
         let domain = normalise_domain(domain)?;
         let resource = resource.map(normalise_resource).transpose()?;
+        let is_normal = |part: &Option<Cow<'_, str>>| !matches!(part, Some(Cow::Owned(_)));
+        if is_normal(&local)
+            && is_normal(&resource)
+            && matches!(domain, Cow::Borrowed(_))
+            && !bare.ends_with('.')
+        {
+            // Nothing was changed, so the text is the address.
+            let local = local.as_deref().map_or(0, length);
+            return Ok(Jid {
+                text: Arc::from(text),
+                local,
+                bare: length(bare),
+            });
+        }
         Ok(assemble(local.as_deref(), &domain, resource.as_deref()))
     }
 
@@ -373,10 +393,7 @@ fn domain(bare: &str, local: u16) -> &str {
 }
 
 fn normalise_local(raw: &str) -> Result<Cow<'_, str>, JidError> {
-    let local = if raw.is_ascii() {
-        if !raw.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(JidError::Local);
-        }
+    let local = if raw.bytes().all(|b| b.is_ascii_graphic()) {
         lower_case(raw)
     } else {
         UsernameCaseMapped::enforce(raw).map_err(|_| JidError::Local)?
@@ -460,11 +477,19 @@ fn is_numeric(domain: &str) -> bool {
 
 /// Labels of letters, digits and inner hyphens, in the lengths of DNS (RFC 1123 §2.1).
 fn is_host_name(domain: &str) -> bool {
-    let is_label = |label: &str| {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-        label.bytes().all(allowed) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    verify_dns_length(domain, false) && domain.split('.').all(is_label)
+    let mut label = 0;
+    let mut before = b'.';
+    for byte in domain.bytes() {
+        match byte {
+            b'.' if label == 0 || before == b'-' => return false,
+            b'.' => label = 0,
+            b'-' if label == 0 => return false,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' if label < LABEL_BYTES => label += 1,
+            _ => return false,
+        }
+        before = byte;
+    }
+    domain.len() <= DOMAIN_BYTES && label > 0 && before != b'-'
 }
 
 fn lower_case(raw: &str) -> Cow<'_, str> {

@@ -10,6 +10,8 @@ mod element;
 mod framer;
 mod open_tag;
 mod scan;
+mod scope;
+mod tag;
 mod text;
 mod write;
 
@@ -18,7 +20,8 @@ pub use context::StreamContext;
 pub use element::{Attribute, Element, Node};
 pub use framer::{Frame, Framer};
 pub use open_tag::OpenTag;
-pub use scan::{Attr, Event, Scanner, StartTag};
+pub use scan::{Event, Scanner, StartTag};
+pub use tag::Attr;
 pub(crate) use write::attribute as write_attribute;
 pub use write::{escape_attr, escape_text};
 

@@ -4,20 +4,13 @@
 //! through can be forwarded verbatim: well-formedness, characters, references, duplicate attributes (also by expanded
 //! name), namespace declarations, and our [`Limits`].
 
-use super::chars::{self, ATTR_STOP, CLASS, NAME, NAME_START, SPACE, TEXT_STOP};
+use super::chars::{self, CLASS, TEXT_STOP};
+use super::scope::Scope;
+use super::tag::Attr;
 use super::{Limits, StreamContext, XmlError, text};
 use crate::ns;
 use smallvec::SmallVec;
 use std::borrow::Cow;
-
-/// Namespace declarations in scope at once: lookups walk them, so their number bounds the time per element.
-const BINDINGS: usize = 64;
-
-/// The longest name or prefix, in bytes; lets tables keep lengths in 16 bits.
-const NAME_BYTES: usize = 1024;
-
-/// The longest namespace name, in bytes, as written.
-const NAMESPACE_BYTES: usize = 4096;
 
 /// What [`Scanner::step`] found next.
 #[derive(Debug)]
@@ -52,51 +45,8 @@ pub struct StartTag<'a> {
     pub empty: bool,
 }
 
-/// An attribute that is not a namespace declaration.
-#[derive(Debug, Clone)]
-pub struct Attr<'a> {
-    /// Name without prefix.
-    pub name: &'a str,
-    /// Namespace, empty for none.
-    pub ns: Cow<'a, str>,
-    prefix: &'a str,
-    raw: &'a str,
-}
-
-impl<'a> Attr<'a> {
-    /// The value as it stands in the input.
-    pub fn raw(&self) -> &'a str {
-        self.raw
-    }
-
-    /// The value with references and white space resolved.
-    pub fn value(&self) -> Cow<'a, str> {
-        text::unescape_attr(self.raw)
-    }
-
-    /// Whether this is the attribute `name` without a namespace.
-    pub fn is(&self, name: &str) -> bool {
-        self.prefix.is_empty() && self.name == name
-    }
-
-    /// Whether this is `xml:lang`.
-    pub fn is_lang(&self) -> bool {
-        self.name == "lang" && self.ns == ns::XML
-    }
-}
-
 #[derive(Debug)]
-struct Binding<'a> {
-    prefix: &'a str,
-    uri: Cow<'a, str>,
-    /// Where the namespace name stands in the input, as written; `None` for what the stream declared.
-    written: Option<(usize, usize)>,
-    /// Depth of the element that declares it; 0 for the stream.
-    depth: usize,
-}
-
-#[derive(Debug)]
-struct Open<'a> {
+pub(super) struct Open<'a> {
     /// The name as written, prefix included.
     qname: &'a str,
     children: usize,
@@ -107,18 +57,18 @@ struct Open<'a> {
 /// Walks one element; see the module comment.
 #[derive(Debug)]
 pub struct Scanner<'a> {
-    text: &'a str,
-    at: usize,
-    limits: Limits,
-    open: SmallVec<[Open<'a>; 8]>,
-    bindings: SmallVec<[Binding<'a>; 8]>,
-    attrs: SmallVec<[Attr<'a>; 8]>,
+    pub(super) text: &'a str,
+    pub(super) at: usize,
+    pub(super) limits: Limits,
+    pub(super) open: SmallVec<[Open<'a>; 6]>,
+    pub(super) scope: Scope<'a>,
+    pub(super) attrs: SmallVec<[Attr<'a>; 6]>,
     /// The last start tag was an empty-element tag whose end has not been told yet.
     ending: bool,
     started: bool,
     /// Elements of this depth are not content: 1 for a stanza, 0 for a lone child of one.
-    outside: usize,
-    relies_on_outside: bool,
+    pub(super) outside: usize,
+    pub(super) relies_on_outside: bool,
     disguised_ns: bool,
     /// Where the namespace of the last start tag is written.
     ns_written: Option<(usize, usize)>,
@@ -138,30 +88,12 @@ impl<'a> Scanner<'a> {
             return Err(XmlError::OverLimit("element too long"));
         }
         let text = std::str::from_utf8(bytes).map_err(|_| XmlError::UnsupportedEncoding)?;
-        let mut bindings = SmallVec::new();
-        let mut declare = |prefix, uri| {
-            bindings.push(Binding {
-                prefix,
-                uri: Cow::Borrowed(uri),
-                written: None,
-                depth: 0,
-            });
-        };
-        if !context.default_ns.is_empty() {
-            declare("", &*context.default_ns);
-        }
-        if context.stream_prefix {
-            declare("stream", ns::STREAM);
-        }
-        for (prefix, uri) in &context.prefixes {
-            declare(prefix, uri);
-        }
         Ok(Scanner {
             text,
             at: 0,
             limits: *limits,
             open: SmallVec::new(),
-            bindings,
+            scope: Scope::of_stream(context),
             attrs: SmallVec::new(),
             ending: false,
             started: false,
@@ -220,7 +152,7 @@ impl<'a> Scanner<'a> {
 
     /// The namespace declarations in scope, as prefix and name, outermost first.
     pub fn bindings(&self) -> impl Iterator<Item = (&'a str, &Cow<'a, str>)> {
-        self.bindings.iter().map(|b| (b.prefix, &b.uri))
+        self.scope.iter().map(|b| (b.prefix, &b.uri))
     }
 
     /// The next event.
@@ -282,10 +214,9 @@ impl<'a> Scanner<'a> {
         self.open.push(Open {
             qname,
             children: 0,
-            bindings: self.bindings.len(),
+            bindings: self.scope.len(),
         });
         let empty = self.attributes()?;
-        self.resolve_attributes()?;
         let ns = self.element_ns(prefix)?;
         self.ending = empty;
         Ok(Event::Start(StartTag {
@@ -297,189 +228,32 @@ impl<'a> Scanner<'a> {
         }))
     }
 
-    /// Reads up to and including the `>`; tells whether it was `/>`.
-    fn attributes(&mut self) -> Result<bool, XmlError> {
-        self.attrs.clear();
-        let bytes = self.text.as_bytes();
-        let mut count = 0;
-        loop {
-            let before = self.at;
-            self.skip_space();
-            match bytes.get(self.at) {
-                Some(b'>') => {
-                    self.at += 1;
-                    return Ok(false);
-                }
-                Some(b'/') if bytes.get(self.at + 1) == Some(&b'>') => {
-                    self.at += 2;
-                    return Ok(true);
-                }
-                None => return Err(XmlError::NotWellFormed("a tag does not end")),
-                Some(_) if self.at == before => {
-                    return Err(XmlError::NotWellFormed("no space before an attribute"));
-                }
-                Some(_) => {}
-            }
-            count += 1;
-            if count > self.limits.attributes {
-                return Err(XmlError::OverLimit("too many attributes"));
-            }
-            self.attribute()?;
-        }
-    }
-
-    fn attribute(&mut self) -> Result<(), XmlError> {
-        let (prefix, name) = self.qname()?;
-        self.skip_space();
-        if self.text.as_bytes().get(self.at) != Some(&b'=') {
-            return Err(XmlError::NotWellFormed("an attribute without a value"));
-        }
-        self.at += 1;
-        self.skip_space();
-        let from = self.at + 1;
-        let raw = self.quoted()?;
-        match (prefix, name) {
-            ("", "xmlns") => self.declare("", raw, from),
-            ("xmlns", _) => self.declare(name, raw, from),
-            _ if self
-                .attrs
-                .iter()
-                .any(|a| a.name == name && a.prefix == prefix) =>
-            {
-                Err(XmlError::NotWellFormed("a duplicate attribute"))
-            }
-            _ => {
-                self.attrs.push(Attr {
-                    name,
-                    ns: Cow::Borrowed(""),
-                    prefix,
-                    raw,
-                });
-                Ok(())
-            }
-        }
-    }
-
-    /// Reads a quoted attribute value and returns what is between the quotes.
-    fn quoted(&mut self) -> Result<&'a str, XmlError> {
-        let bytes = self.text.as_bytes();
-        let Some(&quote @ (b'\'' | b'"')) = bytes.get(self.at) else {
-            return Err(XmlError::NotWellFormed("an attribute value without quotes"));
-        };
-        let from = self.at + 1;
-        let mut at = from;
-        loop {
-            while at < bytes.len() && CLASS[bytes[at] as usize] & ATTR_STOP == 0 {
-                at += 1;
-            }
-            match bytes.get(at) {
-                None => return Err(XmlError::NotWellFormed("an attribute value does not end")),
-                Some(&byte) if byte == quote => break,
-                Some(b'\'' | b'"' | b'\t' | b'\n' | b'\r') => at += 1,
-                Some(b'<') => return Err(XmlError::NotWellFormed("`<` in an attribute value")),
-                Some(b'&') => at += text::reference(&self.text[at..])?.1,
-                Some(_) => at += self.special(at)?,
-            }
-        }
-        self.at = at + 1;
-        Ok(&self.text[from..at])
-    }
-
-    /// Takes a namespace declaration (Namespaces in XML 1.0 §2.2, §3).
-    fn declare(&mut self, prefix: &'a str, raw: &'a str, from: usize) -> Result<(), XmlError> {
-        if raw.len() > NAMESPACE_BYTES {
-            return Err(XmlError::OverLimit("namespace name too long"));
-        }
-        let uri = text::unescape_attr(raw);
-        let reserved =
-            uri == ns::XMLNS || (uri == ns::XML) != (prefix == "xml") || prefix == "xmlns";
-        if reserved {
-            return Err(XmlError::NotWellFormed("a reserved namespace declared"));
-        }
-        if uri.is_empty() && !prefix.is_empty() {
-            return Err(XmlError::NotWellFormed("a prefix undeclared"));
-        }
-        let depth = self.open.len();
-        if self
-            .bindings
-            .iter()
-            .rev()
-            .take_while(|b| b.depth == depth)
-            .any(|b| b.prefix == prefix)
-        {
-            return Err(XmlError::NotWellFormed("a duplicate attribute"));
-        }
-        if self.bindings.len() >= BINDINGS {
-            return Err(XmlError::OverLimit("too many namespaces"));
-        }
-        self.bindings.push(Binding {
-            prefix,
-            uri,
-            written: Some((from, from + raw.len())),
-            depth,
-        });
-        Ok(())
-    }
-
-    /// Gives prefixed attributes their namespaces and finds duplicates by expanded name.
-    fn resolve_attributes(&mut self) -> Result<(), XmlError> {
-        for at in 0..self.attrs.len() {
-            let prefix = self.attrs[at].prefix;
-            if prefix.is_empty() {
-                continue;
-            }
-            let ns = match prefix {
-                "xml" => Cow::Borrowed(ns::XML),
-                _ => {
-                    let binding = self.binding(prefix).ok_or(XmlError::UndeclaredPrefix)?;
-                    let (uri, depth) = (binding.uri.clone(), binding.depth);
-                    self.relies_on_outside |=
-                        depth <= self.outside && self.open.len() > self.outside;
-                    uri
-                }
-            };
-            let name = self.attrs[at].name;
-            // Prefix and namespace are not one to one, so equal names may still be equal after expansion.
-            if self.attrs[..at]
-                .iter()
-                .any(|a| a.name == name && !a.prefix.is_empty() && a.ns == ns)
-            {
-                return Err(XmlError::NotWellFormed("a duplicate attribute"));
-            }
-            self.attrs[at].ns = ns;
-        }
-        Ok(())
-    }
-
+    #[inline]
     fn element_ns(&mut self, prefix: &'a str) -> Result<Cow<'a, str>, XmlError> {
         let inside = self.open.len() > self.outside;
         self.ns_written = None;
-        if prefix == "xml" {
-            // Well-formed, but no such element exists, and everything here is simpler without.
+        let Some(binding) = self.scope.find(prefix) else {
+            return match prefix {
+                "" => {
+                    self.relies_on_outside |= inside;
+                    Ok(Cow::Borrowed(""))
+                }
+                // Well-formed, but no such element exists, and everything here is simpler without.
+                "xml" => Err(XmlError::BadFormat("an element of the xml namespace")),
+                _ => Err(XmlError::UndeclaredPrefix),
+            };
+        };
+        if binding.uri == ns::XML {
             return Err(XmlError::BadFormat("an element of the xml namespace"));
         }
-        match self.binding(prefix) {
-            Some(binding) => {
-                let (uri, depth, written) = (binding.uri.clone(), binding.depth, binding.written);
-                if depth > self.outside {
-                    self.ns_written = written;
-                    self.disguised_ns |=
-                        self.open.len() == self.outside + 1 && matches!(uri, Cow::Owned(_));
-                } else {
-                    self.relies_on_outside |= inside && (!prefix.is_empty() || uri != ns::CLIENT);
-                }
-                Ok(uri)
-            }
-            None if prefix.is_empty() => {
-                self.relies_on_outside |= inside;
-                Ok(Cow::Borrowed(""))
-            }
-            None => Err(XmlError::UndeclaredPrefix),
+        if binding.depth > self.outside {
+            self.ns_written = Some(binding.written);
+            self.disguised_ns |=
+                self.open.len() == self.outside + 1 && matches!(binding.uri, Cow::Owned(_));
+        } else {
+            self.relies_on_outside |= inside && (!prefix.is_empty() || binding.uri != ns::CLIENT);
         }
-    }
-
-    fn binding(&self, prefix: &str) -> Option<&Binding<'a>> {
-        self.bindings.iter().rev().find(|b| b.prefix == prefix)
+        Ok(binding.uri.clone())
     }
 
     fn end_tag(&mut self) -> Result<Event<'a>, XmlError> {
@@ -499,7 +273,7 @@ impl<'a> Scanner<'a> {
 
     fn close(&mut self) {
         if let Some(open) = self.open.pop() {
-            self.bindings.truncate(open.bindings);
+            self.scope.truncate(open.bindings);
         }
     }
 
@@ -542,61 +316,12 @@ impl<'a> Scanner<'a> {
     }
 
     /// A byte that may belong to a forbidden character: how many bytes to skip if it does not.
-    fn special(&self, at: usize) -> Result<usize, XmlError> {
+    pub(super) fn special(&self, at: usize) -> Result<usize, XmlError> {
         match self.text.as_bytes()[at..] {
             [0xEF, 0xBF, 0xBE | 0xBF, ..] => Err(XmlError::NotWellFormed("a forbidden character")),
             [0xEF, ..] => Ok(3),
             _ => Err(XmlError::NotWellFormed("a forbidden character")),
         }
-    }
-
-    #[inline]
-    fn skip_space(&mut self) {
-        let bytes = self.text.as_bytes();
-        while self.at < bytes.len() && chars::is(bytes[self.at], SPACE) {
-            self.at += 1;
-        }
-    }
-
-    /// Reads a name and splits it at its colon (Namespaces in XML 1.0 §4).
-    fn qname(&mut self) -> Result<(&'a str, &'a str), XmlError> {
-        let first = self.ncname()?;
-        if self.text.as_bytes().get(self.at) != Some(&b':') {
-            return Ok(("", first));
-        }
-        self.at += 1;
-        Ok((first, self.ncname()?))
-    }
-
-    #[inline]
-    fn ncname(&mut self) -> Result<&'a str, XmlError> {
-        let bytes = self.text.as_bytes();
-        let from = self.at;
-        let mut class = NAME_START;
-        loop {
-            match bytes.get(self.at) {
-                Some(&byte) if chars::is(byte, class) => self.at += 1,
-                Some(&byte) if byte >= 0x80 => {
-                    let c = self.text[self.at..].chars().next().unwrap_or('\0');
-                    let fits = if class == NAME_START {
-                        chars::is_wide_name_start(c)
-                    } else {
-                        chars::is_wide_name(c)
-                    };
-                    if !fits {
-                        return Err(XmlError::NotWellFormed("a bad name"));
-                    }
-                    self.at += c.len_utf8();
-                }
-                _ if class == NAME_START => return Err(XmlError::NotWellFormed("a bad name")),
-                _ => break,
-            }
-            class = NAME;
-        }
-        if self.at - from > NAME_BYTES {
-            return Err(XmlError::OverLimit("name too long"));
-        }
-        Ok(&self.text[from..self.at])
     }
 }
 
