@@ -4,7 +4,7 @@
 # What has been found so far is kept in fuzz/corpus and tried first; an input that broke
 # something is in fuzz/artifacts.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 seconds=${1:-60}
 shift $(($# > 0))

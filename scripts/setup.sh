@@ -90,7 +90,7 @@ node() {
 
 tests() {
     build
-    command -v rustfmt >/dev/null && cargo clippy --version >/dev/null 2>&1 ||
+    { command -v rustfmt && cargo clippy --version; } >/dev/null 2>&1 ||
         die "rustfmt and clippy are needed: run 'rustup component add rustfmt clippy'"
     python
     node

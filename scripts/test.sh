@@ -4,7 +4,7 @@
 #
 # STAGES="interop crash" picks some.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 target=${CARGO_TARGET_DIR:-target}
 logs=$target/test-logs
