@@ -13,6 +13,7 @@ use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
 use crate::clock::Timestamp;
 use crate::error::WalkError;
+use crate::ext::blocking::BlockList;
 use crate::log::{ArchiveId, Cursor, Delivery};
 use crate::node::Node;
 use crate::outbox;
@@ -142,6 +143,8 @@ pub struct HomeState {
     pub has_account: bool,
     /// Its sessions, in the order in which they were bound.
     pub sessions: Vec<Attendee>,
+    /// Whom its owner has blocked (XEP-0191).
+    pub blocked: BlockList,
     /// What has been delivered of its log.
     pub delivery: Delivery,
     /// The session that is taking what waited; a second one does not take part of it away.
@@ -166,6 +169,7 @@ impl HomeState {
         let mut state = HomeState {
             has_account: kv.get(&partition, tables::ACCOUNT).await?.is_some(),
             sessions: Vec::new(),
+            blocked: BlockList::load(kv, &partition).await?,
             delivery,
             drainer: None,
             transient: Vec::new(),
@@ -183,6 +187,7 @@ impl HomeState {
     pub async fn reload(&mut self, node: &Node) -> Result<(), WalkError> {
         let kv = node.kv();
         self.has_account = kv.get(&self.partition, tables::ACCOUNT).await?.is_some();
+        self.blocked = BlockList::load(kv, &self.partition).await?;
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 
 use crate::config::Keep;
 use crate::error::WalkError;
-use crate::ext::{self, blocking, carbons, presence};
+use crate::ext::{self, blocking, carbons, last_activity, presence};
 use crate::log::Entry;
 use crate::session::{Form, What};
 use crate::walk::Walk;
@@ -215,6 +215,8 @@ async fn received_iq(walk: &mut Walk<'_>, kind: IqType) -> Result<(), WalkError>
         };
     };
     let session = attendee.session.clone();
+    // Before the resource sees it: XEP-0012 §4 shows it to nobody who may not see the presence.
+    last_activity::check(walk).await?;
     // RFC 6121 §8.5.3.1 delivers to any connected resource; whoever asks learns no more than the answer tells.
     let xml = walk.stanza.encode();
     walk.deliver(&session, What::Iq, xml, false);

@@ -21,6 +21,16 @@ pub const LOG: &[u8] = b"log/";
 pub const CURSOR: &[u8] = b"cursor";
 /// `roster/<bare jid>`: one contact ([`crate::roster`]).
 pub const ROSTER: &[u8] = b"roster/";
+/// `roster-summary`: the roster's version and counts ([`crate::roster::RosterSummary`]).
+pub const ROSTER_SUMMARY: &[u8] = b"roster-summary";
+/// `request/<bare jid>`: a subscription request that waits for an answer, whole (RFC 6121 §3.1.3).
+pub const REQUEST: &[u8] = b"request/";
+/// `seen`: when the account's last resource went, and what it said then ([`crate::ext::last_activity`]).
+pub const SEEN: &[u8] = b"seen";
+/// `vcard`: the account's vCard ([`crate::ext::vcard`]).
+pub const VCARD: &[u8] = b"vcard";
+/// `private/<name> <namespace>`: one element of private storage ([`crate::ext::private`]).
+pub const PRIVATE: &[u8] = b"private/";
 /// `block/<jid>`: one blocked address (XEP-0191); the value is only a version byte.
 pub const BLOCK: &[u8] = b"block/";
 /// `outbox/<archive id>`: a stanza that must reach another home even over a crash ([`crate::outbox`]).

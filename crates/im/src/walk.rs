@@ -98,6 +98,14 @@ impl<'a> Walk<'a> {
             .map_or(Keep::Forever, |host| host.keep)
     }
 
+    /// Reads a value of this home, as it was before this walk.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn get(&self, key: &[u8]) -> Result<Option<Bytes>, WalkError> {
+        Ok(self.node.kv().get(&self.home.partition, key).await?)
+    }
+
     /// Writes a value with this walk's commit.
     pub fn put(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
         self.batch.put(key, value);
@@ -169,6 +177,17 @@ impl<'a> Walk<'a> {
     /// crash, whoever caused it will ask again.
     pub fn send(&mut self, stanza: Stanza) {
         self.out.push(Envelope::new(stanza));
+    }
+
+    /// Where the answer to the stanza belongs: before everything that is sent from now on.
+    pub fn answer_place(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Sends the answer to the stanza before what handling it has sent.
+    pub fn send_answer(&mut self, place: usize, answer: Stanza) {
+        self.out
+            .insert(place.min(self.out.len()), Envelope::new(answer));
     }
 
     /// As [`Walk::send`], for what nobody would ask for again: it is stored with this walk's commit until it arrived.

@@ -6,9 +6,17 @@
 
 pub mod blocking;
 pub mod carbons;
+pub mod disco;
 pub mod host;
+pub mod last_activity;
 pub mod ping;
 pub mod presence;
+pub mod private;
+pub mod roster;
+mod stored_xml;
+pub mod time;
+pub mod vcard;
+pub mod version;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -24,7 +32,19 @@ use crate::node::Node;
 use crate::walk::Walk;
 
 /// Every extension of the server.
-pub const ALL: &[&Ext] = &[&blocking::EXT, &carbons::EXT, &ping::EXT];
+pub const ALL: &[&Ext] = &[
+    &roster::EXT,
+    &presence::EXT,
+    &last_activity::EXT,
+    &disco::EXT,
+    &private::EXT,
+    &vcard::EXT,
+    &version::EXT,
+    &blocking::EXT,
+    &ping::EXT,
+    &time::EXT,
+    &carbons::EXT,
+];
 
 /// What an extension brings.
 pub struct Ext {
@@ -138,13 +158,15 @@ pub async fn account_iq(walk: &mut Walk<'_>) -> Result<(), WalkError> {
     if claim.asker == Asker::Owner && !walk.is_from_owner() {
         return Err(StanzaError::service_unavailable().into());
     }
+    // Before what the handler sends: a client sees the answer first, then what follows from it.
+    let place = walk.answer_place();
     let answer = (claim.handler)(walk, payload).await?;
     let mut result = walk.stanza.result(answer);
     if result.from.is_none() {
         // RFC 6120 §8.1.2.1: the answer to an IQ without `to` comes from the account.
         result.from = Some(walk.home.jid.clone().into());
     }
-    walk.send(result);
+    walk.send_answer(place, result);
     Ok(())
 }
 

@@ -1,0 +1,215 @@
+//! Clients find out what the server and its accounts can do, and whom to write to about the server.
+//!
+//! XEP-0030: Service Discovery, version 2.5.0; XEP-0128 for the form of XEP-0157: Contact Addresses, version 1.1.1;
+//! the server's own capabilities (XEP-0115, version 1.6.0 §6.3). The answers are made from the table of extensions.
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use posthaste_proto::error::StanzaError;
+use posthaste_proto::ns;
+use posthaste_proto::stanza::IqType;
+use posthaste_proto::xep::caps::Caps;
+use posthaste_proto::xep::data_form::{DataForm, Field, FormKind};
+use posthaste_proto::xep::disco::{Identity, Info, Items};
+use posthaste_proto::xml::Element;
+
+use super::{ALL, AccountIq, Answer, Asker, Ext, HostIq, HostQuery};
+use crate::config::Config;
+use crate::contacts;
+use crate::error::WalkError;
+use crate::walk::Walk;
+
+/// The extension.
+pub const EXT: Ext = Ext {
+    name: "Service Discovery",
+    xep: 30,
+    version: "2.5.0",
+    host_features: &[ns::DISCO_INFO, ns::DISCO_ITEMS],
+    account_features: &[ns::DISCO_INFO, ns::DISCO_ITEMS],
+    account_iqs: &[
+        AccountIq {
+            kind: IqType::Get,
+            ns: ns::DISCO_INFO,
+            name: "query",
+            asker: Asker::Anyone,
+            handler: account_info,
+        },
+        AccountIq {
+            kind: IqType::Get,
+            ns: ns::DISCO_ITEMS,
+            name: "query",
+            asker: Asker::Anyone,
+            handler: account_items,
+        },
+    ],
+    host_iqs: &[
+        HostIq {
+            kind: IqType::Get,
+            ns: ns::DISCO_INFO,
+            name: "query",
+            handler: host_info,
+        },
+        HostIq {
+            kind: IqType::Get,
+            ns: ns::DISCO_ITEMS,
+            name: "query",
+            handler: host_items,
+        },
+    ],
+};
+
+/// What the server calls itself in capabilities (XEP-0115 §4).
+const CAPS_NODE: &str = "https://posthaste.example/server";
+/// The form of XEP-0157.
+const SERVER_INFO: &str = "http://jabber.org/network/serverinfo";
+
+/// The `<c/>` for stream features (XEP-0115 §6.3): a client that knows the hash need not ask. `None` if a configured
+/// contact address has characters that cannot be hashed.
+pub fn server_caps(config: &Config) -> Option<Element> {
+    Some(Caps::of(&server(config), CAPS_NODE).ok()?.to_element())
+}
+
+fn server(config: &Config) -> Info {
+    Info {
+        node: None,
+        identities: vec![Identity::new("server", "im", Some("Posthaste"))],
+        features: features(ALL.iter().flat_map(|ext| ext.host_features)),
+        forms: contact_addresses(config).into_iter().collect(),
+    }
+}
+
+fn features<'a>(all: impl Iterator<Item = &'a &'static str>) -> Vec<String> {
+    let mut features: Vec<String> = all.map(|feature| (*feature).to_owned()).collect();
+    features.sort_unstable();
+    features.dedup();
+    features
+}
+
+/// XEP-0157: one field per kind of address.
+fn contact_addresses(config: &Config) -> Option<DataForm> {
+    let mut kinds: Vec<&str> = config
+        .contacts
+        .iter()
+        .map(|(kind, _)| kind.as_str())
+        .collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    if kinds.is_empty() {
+        return None;
+    }
+    let addresses = |wanted: &str| -> Vec<String> {
+        config
+            .contacts
+            .iter()
+            .filter(|(kind, _)| kind == wanted)
+            .map(|(_, uri)| uri.clone())
+            .collect()
+    };
+    let form = DataForm::new(FormKind::Result, SERVER_INFO);
+    Some(kinds.into_iter().fold(form, |form, kind| {
+        form.with_field(Field::new(kind, addresses(kind)))
+    }))
+}
+
+fn host_info<'q>(query: &'q HostQuery<'q>, asked: Element) -> BoxFuture<'q, Answer> {
+    async move {
+        let info = server(&query.node.config());
+        let caps_node = Caps::of(&info, CAPS_NODE)
+            .ok()
+            .map(|caps| caps.disco_node());
+        match asked.attr("node") {
+            // XEP-0115 §6.2: asked by the node of the capabilities it gets the same answer.
+            Some(node) if Some(node) != caps_node.as_deref() => {
+                Err(StanzaError::item_not_found().into())
+            }
+            node => Ok(Some(
+                Info {
+                    node: node.map(str::to_owned),
+                    ..info
+                }
+                .to_element(),
+            )),
+        }
+    }
+    .boxed()
+}
+
+fn host_items<'q>(_: &'q HostQuery<'q>, asked: Element) -> BoxFuture<'q, Answer> {
+    async move { no_items(&asked) }.boxed()
+}
+
+fn no_items(asked: &Element) -> Answer {
+    match asked.attr("node") {
+        Some(_) => Err(StanzaError::item_not_found().into()),
+        None => Ok(Some(Items::default().to_element())),
+    }
+}
+
+/// §9: whoever may not see the owner's presence is not told that there is an account.
+async fn check_asker(walk: &Walk<'_>) -> Result<(), WalkError> {
+    let from = walk
+        .stanza
+        .from
+        .as_ref()
+        .ok_or_else(StanzaError::bad_request)?;
+    if contacts::may_see_presence(walk, &from.to_bare()).await? {
+        return Ok(());
+    }
+    Err(StanzaError::service_unavailable().into())
+}
+
+fn account_info<'w>(walk: &'w mut Walk<'_>, asked: Element) -> BoxFuture<'w, Answer> {
+    async move {
+        check_asker(walk).await?;
+        if asked.attr("node").is_some() {
+            return Err(StanzaError::item_not_found().into());
+        }
+        let info = Info {
+            identities: vec![Identity::new("account", "registered", None)],
+            features: features(ALL.iter().flat_map(|ext| ext.account_features)),
+            ..Info::default()
+        };
+        Ok(Some(info.to_element()))
+    }
+    .boxed()
+}
+
+fn account_items<'w>(walk: &'w mut Walk<'_>, asked: Element) -> BoxFuture<'w, Answer> {
+    async move {
+        check_asker(walk).await?;
+        no_items(&asked)
+    }
+    .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_has_capabilities_and_contact_addresses() {
+        let address = |kind: &str, uri: &str| (kind.to_owned(), uri.to_owned());
+        let config = Config {
+            contacts: vec![
+                address("support-addresses", "xmpp:help@example.org"),
+                address("abuse-addresses", "mailto:abuse@example.org"),
+                address("support-addresses", "https://example.org/help"),
+            ],
+            ..Config::default()
+        };
+        let info = server(&config);
+        assert!(
+            Caps::read(&server_caps(&config).unwrap())
+                .unwrap()
+                .is_proved_by(&info)
+        );
+        let form = &info.forms[0];
+        assert_eq!(form.form_type(), Some(SERVER_INFO));
+        assert_eq!(form.field("support-addresses").unwrap().values.len(), 2);
+        assert_eq!(
+            form.field("abuse-addresses").unwrap().value(),
+            Some("mailto:abuse@example.org")
+        );
+        assert!(server(&Config::default()).forms.is_empty());
+    }
+}
