@@ -1,13 +1,17 @@
-"""Fixtures of every test here: one server for the whole run, and its log beside each failure."""
+"""Fixtures of every test here: one server for each file, and its log beside each failure.
+
+Not one for all: a server slows down an address from which log-ins fail again and again, and every
+test that sees one fail comes from the same address.
+"""
 
 import pytest
 
 from interop.servers import chosen
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server():
-    """The server under test, started once; every test makes its own accounts on it."""
+    """The server under test, started once a file; every test makes its own accounts on it."""
     running = chosen()()
     try:
         yield running.start()
