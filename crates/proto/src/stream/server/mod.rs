@@ -46,6 +46,8 @@ mod output;
 mod register;
 mod sasl1;
 mod sasl2;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
