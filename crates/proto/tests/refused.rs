@@ -318,6 +318,7 @@ fn every_limit_ends_the_stream_with_a_policy_violation() {
         depth: 5,
         attributes: 4,
         children: 3,
+        ..Limits::default()
     };
     let error = |element: &str| stream_error(format!("{HEADER}{element}").as_bytes(), &limits);
     let violation = Some(StreamCondition::PolicyViolation);
@@ -369,8 +370,16 @@ fn every_limit_ends_the_stream_with_a_policy_violation() {
     assert_eq!(error(name(1024).as_bytes()), None);
     assert_eq!(error(name(1025).as_bytes()), violation);
     let namespace = |bytes: usize| format!("<message><a xmlns='{}'/></message>", "n".repeat(bytes));
-    assert_eq!(error(namespace(4096).as_bytes()), None);
-    assert_eq!(error(namespace(4097).as_bytes()), violation);
+    assert_eq!(error(namespace(512).as_bytes()), None);
+    assert_eq!(error(namespace(513).as_bytes()), violation);
+    let many = |elements: usize| {
+        format!(
+            "<message>{}</message>",
+            format!("<a>{}</a>", "<b/>".repeat(1023)).repeat(elements / 1024)
+        )
+    };
+    assert_eq!(error(many(15 * 1024).as_bytes()), None);
+    assert_eq!(error(many(16 * 1024).as_bytes()), violation);
     let nested: String = (0..40)
         .map(|i| format!("<a xmlns:p{i}='u' xmlns:q{i}='u'>"))
         .collect();

@@ -43,17 +43,9 @@ impl ChildRef<'_> {
     /// # Errors
     /// None in practice: the stanza was validated when it was made.
     pub fn to_element(&self) -> Result<Element, XmlError> {
-        Element::parse_in(self.xml, &UNBOUNDED, &StreamContext::client())
+        Element::parse_in(self.xml, &Limits::NONE, &StreamContext::client())
     }
 }
-
-/// For what has passed the limits before.
-const UNBOUNDED: Limits = Limits {
-    stanza_bytes: usize::MAX,
-    depth: usize::MAX,
-    attributes: usize::MAX,
-    children: usize::MAX,
-};
 
 impl Child {
     pub(super) fn range(&self) -> Range<usize> {
@@ -130,10 +122,23 @@ pub(super) fn entry(
     }
 }
 
+/// The table entry of a child written at `from` as `<name xmlns='…`, its end still to be set.
+pub(super) fn written(from: usize, name_bytes: usize, ns: Option<(usize, usize)>) -> Child {
+    let (ns, ns_bytes) = ns.map_or((INHERITED, 0), |(from, to)| (offset(from), to - from));
+    Child {
+        from: offset(from),
+        to: offset(from),
+        name: offset(from + 1),
+        name_bytes: u16::try_from(name_bytes).unwrap_or(u16::MAX),
+        ns_bytes: u16::try_from(ns_bytes).unwrap_or(u16::MAX),
+        ns,
+    }
+}
+
 /// Validates a lone child; also tells whether its namespace is disguised.
 fn scan_child(xml: &[u8]) -> Result<(Child, bool), XmlError> {
     let context = StreamContext::client();
-    let mut scanner = Scanner::of_child(xml, &UNBOUNDED, &context)?;
+    let mut scanner = Scanner::of_child(xml, &Limits::NONE, &context)?;
     let mut child = None;
     loop {
         match scanner.step()? {
@@ -208,7 +213,7 @@ impl Stanza {
             (child, false) => self.append(child, xml),
             (_, true) => self.push_child(&Element::parse_in(
                 xml,
-                &UNBOUNDED,
+                &Limits::NONE,
                 &StreamContext::client(),
             )?),
         }

@@ -7,6 +7,7 @@
 
 mod children;
 mod kind;
+mod normalise;
 mod parse;
 
 pub use crate::xml::StreamContext;

@@ -2,11 +2,12 @@
 //! leans on what is declared outside its content.
 
 use super::children::{Child, entry};
+use super::normalise::normalise;
 use super::{IqType, Kind, MessageType, PresenceType, Stanza};
 use crate::error::StanzaError;
 use crate::jid::{Jid, JidError};
 use crate::ns;
-use crate::xml::{Element, Event, Limits, Scanner, StartTag, StreamContext, XmlError};
+use crate::xml::{Event, Limits, Scanner, StartTag, StreamContext, XmlError};
 use bytes::Bytes;
 use smallvec::SmallVec;
 use thiserror::Error;
@@ -56,14 +57,16 @@ impl Stanza {
         let Event::Start(tag) = scanner.step()? else {
             return Err(XmlError::BadFormat("no element").into());
         };
-        if !is_content_ns(&tag.ns) || !matches!(tag.name, "message" | "presence" | "iq") {
+        if tag.ns != content_ns(stream) || !matches!(tag.name, "message" | "presence" | "iq") {
             return Err(StanzaParseError::NotAStanza);
         }
         let root = Root::read(&tag, &scanner, stream);
         let (children, end) = scan_content(&mut scanner, &tag, bytes)?;
         let mut stanza = Stanza::new(Kind::Message(MessageType::Normal));
         if scanner.relies_on_outside() || scanner.disguised_ns() {
-            normalise(&mut stanza, bytes, limits, stream)?;
+            let (content, children) = normalise(bytes, limits, stream)?;
+            stanza.content = content.into();
+            stanza.children = children;
         } else {
             stanza.content = Bytes::copy_from_slice(&bytes[tag.to..end]);
             stanza.children = children;
@@ -72,8 +75,13 @@ impl Stanza {
     }
 }
 
-fn is_content_ns(namespace: &str) -> bool {
-    namespace == ns::CLIENT || namespace == ns::SERVER
+/// The namespace of the stanzas in a stream (RFC 6120 §4.8.2).
+fn content_ns(stream: &StreamContext) -> &'static str {
+    if stream.default_ns == ns::SERVER {
+        ns::SERVER
+    } else {
+        ns::CLIENT
+    }
 }
 
 /// Validates the rest of the element; returns its children and where its content ends.
@@ -99,24 +107,6 @@ fn scan_content(
             Event::Start(_) | Event::End { .. } | Event::Text(_) | Event::Cdata(_) => {}
         }
     }
-}
-
-/// Rewrites the content so that it stands alone, in the default namespace `jabber:client`.
-fn normalise(
-    stanza: &mut Stanza,
-    bytes: &[u8],
-    limits: &Limits,
-    stream: &StreamContext,
-) -> Result<(), XmlError> {
-    let mut tree = Element::parse_in(bytes, limits, stream)?;
-    let content_ns = tree.ns().to_owned();
-    if content_ns != ns::CLIENT {
-        tree.rename_ns(&content_ns, ns::CLIENT);
-    }
-    for child in tree.children() {
-        stanza.push_child(child);
-    }
-    Ok(())
 }
 
 /// What the root tag says, before it is judged: bad XML further on comes first.

@@ -319,18 +319,6 @@ impl Element {
         self.write(&mut out, parent_ns);
         out
     }
-
-    /// Every element of `from` becomes one of `to`: how content of one kind of stream is moved to another.
-    pub(crate) fn rename_ns(&mut self, from: &str, to: &'static str) {
-        if self.ns == from {
-            self.ns = Cow::Borrowed(to);
-        }
-        for node in &mut self.nodes {
-            if let Node::Element(child) = node {
-                child.rename_ns(from, to);
-            }
-        }
-    }
 }
 
 fn push_text(open: &mut [Element], text: &str) {

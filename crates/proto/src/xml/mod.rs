@@ -38,6 +38,22 @@ pub struct Limits {
     pub attributes: usize,
     /// Child elements of one element.
     pub children: usize,
+    /// Elements in all. A tree of them takes a hundred times the bytes of `<a/>`.
+    pub elements: usize,
+    /// Namespace declarations in scope at once. Lookups walk them, so their number bounds the time per element.
+    pub namespaces: usize,
+}
+
+impl Limits {
+    /// For what has passed limits before, and may have grown since: stored stanzas, and parts of stanzas.
+    pub const NONE: Limits = Limits {
+        stanza_bytes: usize::MAX,
+        depth: usize::MAX,
+        attributes: usize::MAX,
+        children: usize::MAX,
+        elements: usize::MAX,
+        namespaces: usize::MAX,
+    };
 }
 
 impl Default for Limits {
@@ -48,6 +64,8 @@ impl Default for Limits {
             depth: 64,
             attributes: 64,
             children: 1024,
+            elements: 16 * 1024,
+            namespaces: 64,
         }
     }
 }

@@ -65,7 +65,8 @@ pub struct Scanner<'a> {
     pub(super) attrs: SmallVec<[Attr<'a>; 6]>,
     /// The last start tag was an empty-element tag whose end has not been told yet.
     ending: bool,
-    started: bool,
+    /// Start tags so far.
+    elements: usize,
     /// Elements of this depth are not content: 1 for a stanza, 0 for a lone child of one.
     pub(super) outside: usize,
     pub(super) relies_on_outside: bool,
@@ -93,10 +94,10 @@ impl<'a> Scanner<'a> {
             at: 0,
             limits: *limits,
             open: SmallVec::new(),
-            scope: Scope::of_stream(context),
+            scope: Scope::of_stream(context, limits.namespaces),
             attrs: SmallVec::new(),
             ending: false,
-            started: false,
+            elements: 0,
             outside: 1,
             relies_on_outside: false,
             disguised_ns: false,
@@ -182,14 +183,11 @@ impl<'a> Scanner<'a> {
 
     fn outside(&mut self) -> Result<Event<'a>, XmlError> {
         let rest = &self.text.as_bytes()[self.at..];
-        match (self.started, rest) {
+        match (self.elements > 0, rest) {
             (true, []) => Ok(Event::Done),
             (true, _) => Err(XmlError::BadFormat("something follows the element")),
             (false, [b'<', b'!', ..]) => Err(forbidden(rest)),
-            (false, [b'<', ..]) => {
-                self.started = true;
-                self.start_tag()
-            }
+            (false, [b'<', ..]) => self.start_tag(),
             (false, _) => Err(XmlError::BadFormat("no element")),
         }
     }
@@ -198,6 +196,10 @@ impl<'a> Scanner<'a> {
         let from = self.at;
         if self.open.len() >= self.limits.depth {
             return Err(XmlError::OverLimit("too deep"));
+        }
+        self.elements += 1;
+        if self.elements > self.limits.elements {
+            return Err(XmlError::OverLimit("too many elements"));
         }
         if let Some(parent) = self.open.last_mut() {
             parent.children += 1;

@@ -5,11 +5,8 @@ use crate::ns;
 use smallvec::SmallVec;
 use std::borrow::Cow;
 
-/// Namespace declarations in scope at once: lookups walk them, so their number bounds the time per element.
-const BINDINGS: usize = 64;
-
-/// The longest namespace name, in bytes, as written.
-const NAMESPACE_BYTES: usize = 4096;
+/// The longest namespace name, in bytes, as written. Trees repeat it for every element.
+const NAMESPACE_BYTES: usize = 512;
 
 /// One declaration.
 #[derive(Debug)]
@@ -31,14 +28,17 @@ pub(super) struct Scope<'a> {
     bindings: SmallVec<[Binding<'a>; 6]>,
     /// One more than the place of the default namespace; 0 if there is none.
     default: usize,
+    /// How many declarations there may be.
+    limit: usize,
 }
 
 impl<'a> Scope<'a> {
     /// What a stream declares for everything in it.
-    pub(super) fn of_stream(context: &'a StreamContext) -> Scope<'a> {
+    pub(super) fn of_stream(context: &'a StreamContext, limit: usize) -> Scope<'a> {
         let mut scope = Scope {
             bindings: SmallVec::new(),
             default: 0,
+            limit,
         };
         let outside = |prefix, uri| Binding {
             prefix,
@@ -91,7 +91,7 @@ impl<'a> Scope<'a> {
         if same_element.any(|b| b.prefix == prefix) {
             return Err(XmlError::NotWellFormed("a duplicate attribute"));
         }
-        if self.bindings.len() >= BINDINGS {
+        if self.bindings.len() >= self.limit {
             return Err(XmlError::OverLimit("too many namespaces"));
         }
         self.push(Binding {

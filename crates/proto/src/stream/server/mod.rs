@@ -104,6 +104,7 @@ impl Policy {
                 depth: 16,
                 attributes: 32,
                 children: 64,
+                ..Limits::default()
             },
             session_features: Vec::new(),
         }
