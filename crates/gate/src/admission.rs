@@ -80,6 +80,11 @@ impl Admission {
         })
     }
 
+    /// Connections open now.
+    pub(crate) fn total(&self) -> usize {
+        self.lock().total
+    }
+
     /// Waits until no connection is open.
     pub(crate) async fn empty(&self) {
         loop {

@@ -116,6 +116,35 @@ impl Channel {
         }
     }
 
+    /// A channel over a WebSocket, on a connection from which `unread` has been read with its HTTP
+    /// request. The time to log in begins.
+    pub(crate) fn web_socket(
+        shared: Arc<Shared>,
+        mut permit: Permit,
+        peer: SocketAddr,
+        tls: Option<TlsFacts>,
+        transport: Transport,
+        unread: &[u8],
+    ) -> Channel {
+        permit.becomes(TransportKind::WebSocket);
+        let bounds = &shared.config.limits;
+        Channel {
+            permit,
+            peer,
+            tls,
+            transport,
+            inbox: Inbox::web_socket(unread),
+            outbox: Outbox::web_socket(),
+            timer: Timer::new(&shared.wheel),
+            deadline: shared.wheel.now().after(bounds.negotiation_timeout),
+            limits: Limits {
+                stanza_bytes: bounds.element_bytes_before_login,
+                ..Limits::default()
+            },
+            shared,
+        }
+    }
+
     /// Whether elements stand in WebSocket messages.
     pub(crate) fn is_web_socket(&self) -> bool {
         self.permit.kind() == TransportKind::WebSocket
@@ -163,22 +192,6 @@ impl Channel {
             self.inbox.settle();
             self.flush().await?;
             self.fill().await?;
-        }
-    }
-
-    /// Becomes a channel over a WebSocket, on a connection from which `unread` has been read. The
-    /// time to log in begins anew.
-    pub(crate) fn web_socket(mut self, transport: Transport, unread: &[u8]) -> Channel {
-        self.permit.becomes(TransportKind::WebSocket);
-        let within = self.shared.config.limits.negotiation_timeout;
-        let deadline = self.shared.wheel.now().after(within);
-        let (inbox, outbox) = (Inbox::web_socket(unread), Outbox::web_socket());
-        Channel {
-            transport,
-            inbox,
-            outbox,
-            deadline,
-            ..self
         }
     }
 

@@ -10,9 +10,10 @@ use tokio::io::AsyncWriteExt;
 
 use crate::outbox::Outbox;
 use crate::pool;
-use crate::shared::Shared;
+use crate::shared::{Phase, Shared};
 use crate::stats::count;
 use crate::transport::Transport;
+use crate::wheel::Timer;
 
 /// Bytes that a peer may still have sent before it saw the end of the stream. They are read and
 /// forgotten: closing a socket with unread bytes would reset it and take our last word with it.
@@ -64,8 +65,13 @@ pub(crate) async fn hang_up(shared: &Shared, mut transport: Transport, mut outbo
         transport.shutdown().await?;
         forget_rest(&mut transport).await
     };
+    let goodbye = tokio::time::timeout(shared.config.limits.linger, goodbye);
+    let mut timer = Timer::new(&shared.wheel);
     // Whether the peer has heard us makes no difference any more.
-    let _ = tokio::time::timeout(shared.config.limits.linger, goodbye).await;
+    tokio::select! {
+        _ = goodbye => {}
+        () = shared.reached(&mut timer, Phase::Closed) => {}
+    }
 }
 
 async fn forget_rest(transport: &mut Transport) -> io::Result<()> {

@@ -11,6 +11,7 @@ mod channel;
 mod closing;
 mod config;
 mod error;
+mod gate;
 mod http;
 mod inbox;
 mod listen;
@@ -30,6 +31,7 @@ pub use config::{
     GateConfig, HostCertificate, HttpConfig, Limits, ListenerConfig, ListenerKind, TlsConfig,
 };
 pub use error::GateError;
+pub use gate::Gate;
 pub use http::{Body, HttpPeer, HttpService, Routes};
 pub use stats::{GateStats, TransportKind};
 pub use tls::{TlsFacts, TlsStore};

@@ -26,7 +26,6 @@ use crate::http::Routes;
 use crate::session::Session;
 use crate::shared::Shared;
 use crate::stats::TransportKind;
-use crate::transport::Transport;
 
 /// Longer than anything takes here; reaching it is a failure.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -74,13 +73,9 @@ impl World {
         }
     }
 
-    /// A client at the start of a session of `user`.
-    pub(crate) async fn client(&self, user: &str) -> Client {
-        self.client_of_kind(user, TransportKind::Tcp).await
-    }
-
-    pub(crate) async fn client_of_kind(&self, user: &str, kind: TransportKind) -> Client {
-        let mut client = TcpStream::connect(self.listener.local_addr().unwrap())
+    /// Both ends of a connection on which nothing has been said.
+    pub(crate) async fn channel(&self, kind: TransportKind) -> (TcpStream, Channel) {
+        let client = TcpStream::connect(self.listener.local_addr().unwrap())
             .await
             .unwrap();
         let (tcp, peer) = self.listener.accept().await.unwrap();
@@ -91,13 +86,27 @@ impl World {
             socket.set_recv_buffer_size(16 * 1024).unwrap();
         }
         let permit = self.shared.admission.admit(peer.ip(), kind).unwrap();
-        let mut channel = Channel::new(Arc::clone(&self.shared), permit, peer, tcp);
+        let channel = Channel::new(Arc::clone(&self.shared), permit, peer, tcp);
+        (client, channel)
+    }
+
+    /// A client at the start of a session of `user`.
+    pub(crate) async fn client(&self, user: &str) -> Client {
+        self.client_of_kind(user, TransportKind::Tcp).await
+    }
+
+    pub(crate) async fn client_of_kind(&self, user: &str, kind: TransportKind) -> Client {
+        let (mut client, mut channel) = self.channel(kind).await;
         let context = if kind == TransportKind::WebSocket {
-            let tcp = TcpStream::connect(self.listener.local_addr().unwrap())
-                .await
-                .unwrap();
-            let bare = std::mem::replace(&mut channel.transport, Transport::Tcp(tcp));
-            channel = channel.web_socket(bare, b"");
+            let Channel {
+                shared,
+                permit,
+                peer,
+                tls,
+                transport,
+                ..
+            } = channel;
+            channel = Channel::web_socket(shared, permit, peer, tls, transport, b"");
             StreamContext::framed(None)
         } else {
             let header = "<stream:stream xmlns='jabber:client' \
@@ -109,10 +118,14 @@ impl World {
         let account = BareJid::parse(&format!("{user}@example.org")).unwrap();
         let wish = ResourceWish::Exactly("test".to_owned());
         let connection = self.shared.node.bind(&account, &wish).await.unwrap();
-        let session = Session::new(channel, connection, context);
+        let mut session = Box::new(Session::new(channel, connection, context));
+        let session = async move {
+            let end = session.run().await;
+            session.finish(end).await;
+        };
         Client {
             stream: client,
-            session: tokio::spawn(session.run()),
+            session: tokio::spawn(session),
             unread: Vec::new(),
         }
     }

@@ -16,7 +16,7 @@ pub(crate) const TICK: Duration = Duration::from_millis(50);
 
 /// Slots of one turn of the wheel: 2,048 ticks are 102 seconds, so that an idle session's entry is
 /// looked at a few times before it is due.
-const SLOTS: usize = 2_048;
+const SLOTS: u32 = 2_048;
 
 const NONE: u32 = u32::MAX;
 
@@ -32,11 +32,6 @@ impl Tick {
             self.0
                 .saturating_add(u32::try_from(ticks).unwrap_or(u32::MAX)),
         )
-    }
-
-    /// The time from `earlier` to this point; zero when `earlier` is later.
-    pub(crate) fn since(self, earlier: Tick) -> Duration {
-        TICK * self.0.saturating_sub(earlier.0)
     }
 }
 
@@ -70,7 +65,7 @@ impl Wheel {
             started: Instant::now(),
             inner: Mutex::new(Inner {
                 next_tick: 0,
-                heads: vec![NONE; SLOTS].into_boxed_slice(),
+                heads: vec![NONE; SLOTS as usize].into_boxed_slice(),
                 entries: Slab::new(),
             }),
         })
@@ -114,7 +109,7 @@ impl Wheel {
     fn advance(&self, now: Tick, due: &mut Vec<Waker>) {
         let mut inner = self.lock();
         // After a long stop of the process one whole turn has every entry seen.
-        let first = inner.next_tick.max(now.0.saturating_sub(SLOTS as u32 - 1));
+        let first = inner.next_tick.max(now.0.saturating_sub(SLOTS - 1));
         for tick in first..=now.0 {
             inner.fire(tick, now.0, due);
         }
@@ -174,7 +169,7 @@ impl Inner {
 }
 
 fn slot(tick: u32) -> usize {
-    tick as usize % SLOTS
+    (tick % SLOTS) as usize
 }
 
 /// One connection's deadline. It belongs to the task that polls it first and stays with it.
@@ -192,10 +187,6 @@ impl Timer {
             key: NONE,
             armed: Tick(0),
         }
-    }
-
-    pub(crate) fn wheel(&self) -> &Arc<Wheel> {
-        &self.wheel
     }
 
     /// Ready when `deadline` has come; else the task is woken at it, or earlier for an older one.
@@ -289,7 +280,7 @@ mod tests {
         let wheel = Wheel::new();
         let (_, waker) = counting();
         let mut timer = Timer::new(&wheel);
-        let due = 3 * SLOTS as u32 + 7;
+        let due = 3 * SLOTS + 7;
         timer.arm(&waker, Tick(due));
         for tick in 0..due {
             assert_eq!(fire(&wheel, tick), 0, "at {tick}");

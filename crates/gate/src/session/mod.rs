@@ -110,7 +110,6 @@ impl Session {
             outbox,
             ..
         } = channel;
-        count(&shared.stats.sessions, 1);
         Session {
             connection,
             transport,
@@ -130,23 +129,22 @@ impl Session {
         }
     }
 
-    /// Serves the client until its connection ends.
-    pub(crate) async fn run(mut self) {
+    /// Serves the client until its connection has to end; [`Session::finish`] ends it.
+    pub(crate) async fn run(&mut self) -> End {
         // What came with the last bytes of negotiation is handled first.
         let mut event = Event::Bytes;
-        let end = loop {
+        loop {
             match event {
                 Event::Bytes => match Box::pin(self.turn()).await {
                     Ok(Turn::Done) => {}
                     Ok(Turn::More) => tokio::task::yield_now().await,
-                    Err(end) => break end,
+                    Err(end) => return end,
                 },
                 Event::Work => Box::pin(self.connection.work()).await,
-                Event::End(end) => break end,
+                Event::End(end) => return end,
             }
             event = poll_fn(|context| self.poll_event(context)).await;
-        };
-        Box::pin(self.finish(end)).await;
+        }
     }
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Event> {
@@ -378,7 +376,7 @@ impl Session {
     }
 
     /// Tells the node and the client that this connection ends.
-    async fn finish(mut self, end: End) {
+    pub(crate) async fn finish(mut self: Box<Self>, end: End) {
         let word = match end {
             End::ByClient => {
                 // Answers to what came before the end of the stream still go out with it.
@@ -404,8 +402,15 @@ impl Session {
             }
             End::Lost => return self.connection.detach().await,
         };
-        closing::close(&self.shared, self.transport, self.outbox, word.as_ref()).await;
-        drop(self.permit);
+        // The permit is given back when nothing of the connection is left.
+        let Session {
+            shared,
+            transport,
+            outbox,
+            permit: _permit,
+            ..
+        } = *self;
+        closing::close(&shared, transport, outbox, word.as_ref()).await;
     }
 }
 

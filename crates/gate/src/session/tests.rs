@@ -453,11 +453,3 @@ async fn a_silent_web_socket_is_pinged_and_lost_without_a_pong() {
     let end = romeo.to_the_end().await;
     assert!(end.contains("<connection-timeout "), "{end}");
 }
-
-#[tokio::test]
-async fn the_future_of_a_session_is_small() {
-    let (_world, romeo) = alone().await;
-    let bytes = size_of::<Session>();
-    assert!(bytes <= 400, "{bytes}");
-    drop(romeo);
-}

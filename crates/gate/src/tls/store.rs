@@ -8,6 +8,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use idna::AsciiDenyList;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use tokio_rustls::rustls::client::danger::HandshakeSignatureValid;
@@ -129,10 +130,13 @@ impl TlsStore {
         }
     }
 
-    /// The certificate for `name`, or that of the first host.
+    /// The certificate for `name`, in the ASCII form of SNI or the Unicode form of JIDs, or that of
+    /// the first host.
     pub(crate) fn host(&self, name: Option<&str>) -> Arc<HostTls> {
         let current = self.snapshot();
-        let found = name.and_then(|name| current.hosts.get(&name.to_ascii_lowercase()));
+        let ascii = name
+            .and_then(|name| idna::domain_to_ascii_cow(name.as_bytes(), AsciiDenyList::EMPTY).ok());
+        let found = ascii.and_then(|name| current.hosts.get(&*name));
         Arc::clone(found.unwrap_or(&current.default))
     }
 
@@ -366,6 +370,23 @@ mod tests {
         assert_eq!(store.host(Some("TWO.example")).name(), "two.example");
         assert_eq!(store.host(Some("three.example")).name(), "one.example");
         assert_eq!(store.host(None).name(), "one.example");
+    }
+
+    #[test]
+    fn a_host_is_found_by_both_forms_of_an_international_name() {
+        let folder = TempDir::new().unwrap();
+        let hosts = vec![
+            certificate(&folder, "one.example"),
+            certificate(&folder, "xn--bcher-kva.example"),
+        ];
+        let config = TlsConfig {
+            hosts,
+            client_authorities: None,
+        };
+        let store = TlsStore::open(config).unwrap();
+        for name in ["xn--bcher-kva.example", "bücher.example", "BÜCHER.example"] {
+            assert_eq!(store.host(Some(name)).name(), "xn--bcher-kva.example");
+        }
     }
 
     #[test]
