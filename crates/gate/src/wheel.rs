@@ -202,11 +202,6 @@ impl Timer {
         Poll::Pending
     }
 
-    /// Waits for `deadline`.
-    pub(crate) async fn until(&mut self, deadline: Tick) {
-        std::future::poll_fn(|context| self.poll_until(context, deadline)).await;
-    }
-
     fn arm(&mut self, waker: &Waker, deadline: Tick) {
         let mut inner = self.wheel.lock();
         if self.key == NONE {
@@ -353,7 +348,7 @@ mod tests {
         let turning = tokio::spawn(Arc::clone(&wheel).run());
         let mut timer = Timer::new(&wheel);
         let deadline = wheel.now().after(Duration::from_millis(120));
-        timer.until(deadline).await;
+        std::future::poll_fn(|context| timer.poll_until(context, deadline)).await;
         assert!(wheel.now() >= deadline);
         turning.abort();
     }

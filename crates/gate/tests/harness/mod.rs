@@ -30,7 +30,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// Longer than anything takes here; reaching it is a failure.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 struct SystemClock;
 
@@ -56,19 +56,19 @@ impl Entropy for TestEntropy {
 
 /// A gate for example.org, with a door of each kind. Romeo and Juliet have accounts with the
 /// password `secret`.
-pub struct World {
-    pub gate: Option<Gate>,
-    pub node: Arc<Node>,
-    pub certificate: HostCertificate,
+pub(crate) struct World {
+    pub(crate) gate: Option<Gate>,
+    pub(crate) node: Arc<Node>,
+    pub(crate) certificate: HostCertificate,
     folder: TempDir,
 }
 
 impl World {
-    pub async fn new() -> World {
+    pub(crate) async fn new() -> World {
         World::with(Limits::default()).await
     }
 
-    pub async fn with(limits: Limits) -> World {
+    pub(crate) async fn with(limits: Limits) -> World {
         let folder = TempDir::new().unwrap();
         let certificate = certificate(&folder);
         let node = node().await;
@@ -100,11 +100,11 @@ impl World {
         }
     }
 
-    pub fn gate(&self) -> &Gate {
+    pub(crate) fn gate(&self) -> &Gate {
         self.gate.as_ref().unwrap()
     }
 
-    pub fn address(&self, kind: ListenerKind) -> SocketAddr {
+    pub(crate) fn address(&self, kind: ListenerKind) -> SocketAddr {
         self.gate()
             .addresses()
             .iter()
@@ -113,17 +113,21 @@ impl World {
             .1
     }
 
-    pub async fn tcp(&self, kind: ListenerKind) -> TcpStream {
+    pub(crate) async fn tcp(&self, kind: ListenerKind) -> TcpStream {
         TcpStream::connect(self.address(kind)).await.unwrap()
     }
 
     /// Writes another certificate in place of the old one.
-    pub fn renew_certificate(&self) {
+    pub(crate) fn renew_certificate(&self) {
         certificate(&self.folder);
     }
 
     /// A TLS client over `tcp` that trusts the certificate as it is in its file now.
-    pub async fn tls(&self, tcp: TcpStream, alpn: &[&[u8]]) -> std::io::Result<Box<dyn Io>> {
+    pub(crate) async fn tls(
+        &self,
+        tcp: impl Io + 'static,
+        alpn: &[&[u8]],
+    ) -> std::io::Result<Box<dyn Io>> {
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_file(&self.certificate.certificate).unwrap())
@@ -140,11 +144,11 @@ impl World {
     }
 
     /// A connection over `transport` on which nothing of XMPP has been said.
-    pub async fn connect(&self, transport: Transport) -> Client {
+    pub(crate) async fn connect(&self, transport: Transport) -> Client {
         match transport {
             Transport::Plain => Client::new(Box::new(self.tcp(ListenerKind::Xmpp).await), false),
             Transport::StartTls => {
-                let plain = self.connect(Transport::Plain).await;
+                let plain = Client::new(Box::new(self.tcp(ListenerKind::Xmpp).await), false);
                 plain.start_tls(self).await
             }
             Transport::DirectTls => {
@@ -167,7 +171,7 @@ impl World {
     }
 
     /// `user`, logged in over `transport` with the resource `resource`.
-    pub async fn online(&self, transport: Transport, user: &str, resource: &str) -> Client {
+    pub(crate) async fn online(&self, transport: Transport, user: &str, resource: &str) -> Client {
         let mut client = self.connect(transport).await;
         client.log_in(user, resource).await;
         client.send("<presence xmlns='jabber:client'/>").await;
@@ -178,7 +182,7 @@ impl World {
 
 /// The ways to a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
+pub(crate) enum Transport {
     Plain,
     StartTls,
     DirectTls,
@@ -188,7 +192,7 @@ pub enum Transport {
 }
 
 impl Transport {
-    pub const ALL: [Transport; 6] = [
+    pub(crate) const ALL: [Transport; 6] = [
         Transport::Plain,
         Transport::StartTls,
         Transport::DirectTls,
@@ -239,12 +243,12 @@ async fn node() -> Arc<Node> {
 }
 
 /// A byte stream of any kind.
-pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
 /// A client's end of a connection.
-pub struct Client {
+pub(crate) struct Client {
     io: Box<dyn Io>,
     web_socket: Option<Decoder>,
     /// Bytes of WebSocket frames that are not whole.
@@ -254,7 +258,7 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(io: Box<dyn Io>, web_socket: bool) -> Client {
+    pub(crate) fn new(io: Box<dyn Io>, web_socket: bool) -> Client {
         let web_socket = web_socket.then(|| Decoder::new(Role::Client));
         Client {
             io,
@@ -280,7 +284,7 @@ impl Client {
     }
 
     /// Sends an element; over WebSocket as a message.
-    pub async fn send(&mut self, xml: &str) {
+    pub(crate) async fn send(&mut self, xml: &str) {
         let mut bytes = Vec::new();
         match self.web_socket {
             Some(_) => encode(&mut bytes, Opcode::Text, xml.as_bytes(), Some([1, 2, 3, 4])),
@@ -289,7 +293,7 @@ impl Client {
         self.send_bytes(&bytes).await;
     }
 
-    pub async fn send_bytes(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
         let sending = async {
             self.io.write_all(bytes).await?;
             self.io.flush().await
@@ -301,7 +305,7 @@ impl Client {
     }
 
     /// What comes, to the end of the first `end` in it.
-    pub async fn until(&mut self, end: &str) -> String {
+    pub(crate) async fn until(&mut self, end: &str) -> String {
         loop {
             if let Some(at) = self.unread.find(end) {
                 let rest = self.unread.split_off(at + end.len());
@@ -318,7 +322,7 @@ impl Client {
     }
 
     /// What comes until the server closes the connection.
-    pub async fn to_the_end(mut self) -> String {
+    pub(crate) async fn to_the_end(mut self) -> String {
         let reading = async { while self.read().await.unwrap_or(false) {} };
         tokio::time::timeout(PATIENCE, reading)
             .await
@@ -352,7 +356,7 @@ impl Client {
     }
 
     /// Opens a stream and reads the features.
-    pub async fn open(&mut self) -> String {
+    pub(crate) async fn open(&mut self) -> String {
         let open = match self.web_socket {
             Some(_) => {
                 "<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='example.org' version='1.0'/>"
@@ -372,13 +376,11 @@ impl Client {
             .await;
         self.until("<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
             .await;
-        // The box holds the TcpStream that this transport began with.
-        let tcp = world.tls_over(self.io).await;
-        Client::new(tcp, false)
+        Client::new(world.tls(self.io, &[]).await.unwrap(), false)
     }
 
     /// Logs in by PLAIN and binds `resource`.
-    pub async fn log_in(&mut self, user: &str, resource: &str) {
+    pub(crate) async fn log_in(&mut self, user: &str, resource: &str) {
         let features = self.open().await;
         assert!(
             features.contains("<mechanism>PLAIN</mechanism>"),
@@ -408,33 +410,14 @@ impl Client {
     }
 
     /// Asks the server for a sign of life and waits for it.
-    pub async fn ping(&mut self, id: &str) -> String {
+    pub(crate) async fn ping(&mut self, id: &str) -> String {
         self.send(&ping(id)).await;
         self.until(&format!("id='{id}'")).await
     }
 }
 
-impl World {
-    async fn tls_over(&self, io: Box<dyn Io>) -> Box<dyn Io> {
-        let mut roots = RootCertStore::empty();
-        roots
-            .add(CertificateDer::from_pem_file(&self.certificate.certificate).unwrap())
-            .unwrap();
-        let config = ClientConfig::builder()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let name = ServerName::try_from("example.org").unwrap();
-        Box::new(
-            TlsConnector::from(Arc::new(config))
-                .connect(name, io)
-                .await
-                .unwrap(),
-        )
-    }
-}
-
 /// A ping to the server (XEP-0199).
-pub fn ping(id: &str) -> String {
+pub(crate) fn ping(id: &str) -> String {
     format!(
         "<iq xmlns='jabber:client' type='get' id='{id}' to='example.org'>\
          <ping xmlns='urn:xmpp:ping'/></iq>"
