@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use posthaste_proto::sasl::Mechanism;
+
 /// Everything the gate needs to open its doors.
 #[derive(Clone, Debug, Default)]
 pub struct GateConfig {
@@ -16,7 +18,10 @@ pub struct GateConfig {
     pub tls: Option<TlsConfig>,
     /// The HTTP port: WebSocket and host-meta.
     pub http: HttpConfig,
-    /// Development only: peers on a loopback address may authenticate without TLS.
+    /// What clients may log in with.
+    pub login: LoginConfig,
+    /// Peers on a loopback address may authenticate without TLS: for development, or for a proxy on
+    /// this machine that has ended the TLS of WebSocket clients.
     pub plaintext_on_loopback: bool,
     /// The bounds.
     pub limits: Limits,
@@ -64,6 +69,28 @@ pub struct HostCertificate {
     pub certificate: PathBuf,
     /// PEM file: the private key (PKCS#8, PKCS#1 or SEC1).
     pub key: PathBuf,
+}
+
+/// What clients may log in with.
+#[derive(Clone, Debug)]
+pub struct LoginConfig {
+    /// The SASL mechanisms enabled; each is offered where the connection allows it. The HT
+    /// mechanisms among them count only with `fast`.
+    pub mechanisms: Vec<Mechanism>,
+    /// Whether FAST tokens are given and taken (XEP-0484).
+    pub fast: bool,
+    /// Failed or aborted log-ins on one stream before it is closed (RFC 6120 §6.4.5).
+    pub attempts: u32,
+}
+
+impl Default for LoginConfig {
+    fn default() -> Self {
+        LoginConfig {
+            mechanisms: Mechanism::ALL.to_vec(),
+            fast: true,
+            attempts: 5,
+        }
+    }
 }
 
 /// The HTTP port.

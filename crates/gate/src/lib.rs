@@ -28,10 +28,11 @@ mod transport;
 mod wheel;
 
 pub use config::{
-    GateConfig, HostCertificate, HttpConfig, Limits, ListenerConfig, ListenerKind, TlsConfig,
+    GateConfig, HostCertificate, HttpConfig, Limits, ListenerConfig, ListenerKind, LoginConfig,
+    TlsConfig,
 };
 pub use error::GateError;
 pub use gate::Gate;
-pub use http::{Body, HttpPeer, HttpService, Routes};
+pub use http::{Body, HttpPeer, HttpService, Routes, WEB_SOCKET_PATH};
 pub use stats::{GateStats, TransportKind};
 pub use tls::{TlsFacts, TlsStore};

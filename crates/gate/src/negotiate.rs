@@ -10,19 +10,20 @@ use std::sync::Arc;
 use posthaste_im::accounts::{AccountError, Admission};
 use posthaste_im::binding::{BindError, ResourceWish, ResumeError};
 use posthaste_im::connection::Connection;
-use posthaste_im::ext;
 use posthaste_im::node::Node;
 use posthaste_proto::error::{Condition, StanzaError};
 use posthaste_proto::jid::BareJid;
+use posthaste_proto::ns;
 use posthaste_proto::sasl::{self, ChannelBindings, Failure};
 use posthaste_proto::stream::server::{
     Answer, Ask, BindRequest, Bound, Host, Negotiation, Next, Policy, Session, Step, Transport,
     Wanted,
 };
 use posthaste_proto::stream::sm;
-use posthaste_proto::xml::StreamContext;
+use posthaste_proto::xml::{Element, StreamContext};
 
 use crate::channel::{Channel, ChannelError, Received};
+use crate::config::LoginConfig;
 use crate::stats::count;
 
 /// A connection that has become a session.
@@ -38,7 +39,11 @@ pub(crate) async fn negotiate(channel: Channel) -> Option<Negotiated> {
     let node = Arc::clone(&channel.shared.node);
     let mut seed = [0; 32];
     node.entropy().fill(&mut seed);
-    let negotiation = Negotiation::new(policy(&node), transport(&channel), seed);
+    let negotiation = Negotiation::new(
+        policy(&node, &channel.shared.config.login),
+        transport(&channel),
+        seed,
+    );
     let desk = Desk {
         address: channel.peer.ip().to_canonical(),
         node,
@@ -54,15 +59,21 @@ pub(crate) async fn negotiate(channel: Channel) -> Option<Negotiated> {
 }
 
 /// What is offered, as the node is configured now.
-fn policy(node: &Node) -> Arc<Policy> {
+fn policy(node: &Node, login: &LoginConfig) -> Arc<Policy> {
     let config = node.config();
     let hosts = config.hosts.iter().map(|host| Host {
         domain: host.domain.clone(),
         registration: host.registration,
     });
     let mut policy = Policy::new(hosts.collect());
+    policy.mechanisms.clone_from(&login.mechanisms);
+    policy.fast = login.fast;
+    policy.auth_attempts = login.attempts;
     policy.resumption = config.resume_seconds > 0;
-    policy.session_features = ext::stream_features(&config);
+    policy.session_features = vec![
+        Element::new("csi", ns::CSI),
+        Element::new("ver", ns::ROSTER_VERSIONING),
+    ];
     Arc::new(policy)
 }
 

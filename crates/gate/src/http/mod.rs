@@ -32,7 +32,7 @@ use crate::stats::{GateStats, count};
 use crate::transport::Transport;
 
 /// Where the WebSocket is.
-const WEB_SOCKET_PATH: &str = "/ws";
+pub const WEB_SOCKET_PATH: &str = "/ws";
 
 /// Bytes of a request's head, and of what hyper reads ahead: more than any browser sends.
 const HEAD_BYTES: usize = 16 * 1024;
