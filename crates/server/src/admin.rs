@@ -69,8 +69,12 @@ pub(crate) struct Status {
     pub(crate) state: String,
     pub(crate) hosts: Vec<String>,
     pub(crate) listening: Vec<String>,
+    /// Where the metrics are.
+    pub(crate) metrics: Vec<String>,
     pub(crate) sessions: u64,
     pub(crate) resumable_sessions: u64,
+    pub(crate) queued_stanzas: u64,
+    pub(crate) longest_queue_stanzas: u64,
     pub(crate) store_bytes: u64,
     pub(crate) memory_bytes: u64,
 }

@@ -1,7 +1,11 @@
 //! The command line.
 
+use crate::config::{self, Config, ConfigError};
 use clap::{Args, Parser, Subcommand};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// Where the configuration is looked for when no file is named, in this order.
+const PLACES: [&str; 2] = ["posthaste.toml", "/etc/posthaste/posthaste.toml"];
 
 /// An XMPP server that keeps what it has acknowledged.
 #[derive(Parser)]
@@ -22,6 +26,24 @@ pub(crate) struct Source {
     /// The built-in development configuration: loopback only, open registration, data in ./data
     #[arg(long, global = true, conflicts_with = "file")]
     pub(crate) dev: bool,
+}
+
+impl Source {
+    /// Reads and checks the configuration.
+    pub(crate) fn read(&self) -> Result<Config, ConfigError> {
+        if self.dev {
+            let name = "the development configuration";
+            return config::parse(config::DEVELOPMENT, name, Path::new(""));
+        }
+        let file = self.file.clone().unwrap_or_else(|| {
+            let there = PLACES
+                .iter()
+                .map(PathBuf::from)
+                .find(|place| place.exists());
+            there.unwrap_or_else(|| PathBuf::from(PLACES[0]))
+        });
+        config::load(&file)
+    }
 }
 
 #[derive(Subcommand)]

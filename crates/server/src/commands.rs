@@ -14,11 +14,14 @@ use std::io::ErrorKind;
 /// Carries out a `user` command.
 pub(crate) fn user(config: &Config, command: User) -> anyhow::Result<()> {
     match command {
-        User::Add(login) => set_password(config, login, |account, password| Request::UserAdd { account, password }),
-        User::Passwd(login) => {
-            set_password(config, login, |account, password| Request::UserPasswd { account, password })
-        }
-        User::Remove { account } => done(Desk::open(config)?.ask(Request::UserRemove { account })?),
+        User::Add(login) => set_password(config, login, |account, password| Request::UserAdd {
+            account,
+            password,
+        }),
+        User::Passwd(login) => set_password(config, login, |account, password| {
+            Request::UserPasswd { account, password }
+        }),
+        User::Remove { account } => once(config, Request::UserRemove { account }),
         User::List { host } => list(config, host.as_deref()),
     }
 }
@@ -33,8 +36,7 @@ fn set_password(
     } else {
         password::obtain(&login.account)?
     };
-    let answer = Desk::open(config)?.ask(request(login.account, password.clone()))?;
-    done(answer)?;
+    once(config, request(login.account, password.clone()))?;
     if login.generate {
         say(format_args!("{password}"))?;
     }
@@ -56,9 +58,16 @@ fn list(config: &Config, host: Option<&str>) -> anyhow::Result<()> {
         // A page that says "more" and holds nothing would be asked for again for ever.
         match accounts.into_iter().next_back() {
             Some(last) if more => after = Some(last),
-            _ => return Ok(()),
+            _ => return desk.close(),
         }
     }
+}
+
+fn once(config: &Config, request: Request) -> anyhow::Result<()> {
+    let mut desk = Desk::open(config)?;
+    let answer = desk.ask(request)?;
+    desk.close()?;
+    done(answer)
 }
 
 /// Carries out `reload`.
@@ -67,10 +76,16 @@ pub(crate) fn reload(config: &Config) -> anyhow::Result<()> {
         Answer::Reloaded { taken, waiting } => {
             match taken.as_slice() {
                 [] => say(format_args!("certificates read again; no other change"))?,
-                taken => say(format_args!("certificates read again; changed: {}", taken.join(", ")))?,
+                taken => say(format_args!(
+                    "certificates read again; changed: {}",
+                    taken.join(", ")
+                ))?,
             }
             if !waiting.is_empty() {
-                say(format_args!("these changes need a restart: {}", waiting.join(", ")))?;
+                say(format_args!(
+                    "these changes need a restart: {}",
+                    waiting.join(", ")
+                ))?;
             }
             Ok(())
         }
@@ -91,14 +106,28 @@ pub(crate) fn status(config: &Config, json: bool) -> anyhow::Result<()> {
 }
 
 fn print(status: &Status) -> anyhow::Result<()> {
-    let rows: [(&str, String); 9] = [
+    let rows: [(&str, String); 11] = [
         ("version", status.version.clone()),
         ("process", status.pid.to_string()),
         ("running for", rough_time(status.uptime_seconds)),
         ("state", status.state.clone()),
         ("hosts", status.hosts.join(", ")),
         ("listening", status.listening.join(", ")),
-        ("sessions", format!("{} ({} waiting to be resumed)", status.sessions, status.resumable_sessions)),
+        ("metrics", status.metrics.join(", ")),
+        (
+            "sessions",
+            format!(
+                "{} ({} waiting to be resumed)",
+                status.sessions, status.resumable_sessions
+            ),
+        ),
+        (
+            "queues",
+            format!(
+                "{} stanzas, {} in the longest",
+                status.queued_stanzas, status.longest_queue_stanzas
+            ),
+        ),
         ("store", rough_size(status.store_bytes)),
         ("memory", rough_size(status.memory_bytes)),
     ];
@@ -131,7 +160,12 @@ fn rough_size(bytes: u64) -> String {
 
 fn running(config: &Config) -> anyhow::Result<Client> {
     let socket = config.admin_socket();
-    Client::connect(&socket).with_context(|| format!("no server answers at {}; is it running with this configuration?", socket.display()))
+    Client::connect(&socket).with_context(|| {
+        format!(
+            "no server answers at {}; is it running with this configuration?",
+            socket.display()
+        )
+    })
 }
 
 fn done(answer: Answer) -> anyhow::Result<()> {
@@ -153,10 +187,16 @@ impl Desk {
         let socket = config.admin_socket();
         match Client::connect(&socket) {
             Ok(client) => Ok(Self::Remote(client)),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::ConnectionRefused
+                ) =>
+            {
                 LocalDesk::open(config).map(Self::Local)
             }
-            Err(error) => Err(error).with_context(|| format!("cannot use the admin socket {}", socket.display())),
+            Err(error) => Err(error)
+                .with_context(|| format!("cannot use the admin socket {}", socket.display())),
         }
     }
 
@@ -164,6 +204,13 @@ impl Desk {
         match self {
             Self::Remote(client) => client.ask(&request),
             Self::Local(desk) => Ok(desk.ask(request)),
+        }
+    }
+
+    fn close(self) -> anyhow::Result<()> {
+        match self {
+            Self::Remote(_) => Ok(()),
+            Self::Local(desk) => desk.close(),
         }
     }
 }
@@ -174,10 +221,20 @@ mod tests {
 
     #[test]
     fn times_and_sizes_are_told_roughly() {
-        for (seconds, text) in [(7, "7 s"), (61, "1 min 1 s"), (7_260, "2 h 1 min"), (180_000, "2 d 2 h")] {
+        for (seconds, text) in [
+            (7, "7 s"),
+            (61, "1 min 1 s"),
+            (7_260, "2 h 1 min"),
+            (180_000, "2 d 2 h"),
+        ] {
             assert_eq!(rough_time(seconds), text);
         }
-        for (bytes, text) in [(0, "0 B"), (1_536, "1.5 KiB"), (3 << 20, "3.0 MiB"), (5 << 30, "5.0 GiB")] {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1_536, "1.5 KiB"),
+            (3 << 20, "3.0 MiB"),
+            (5 << 30, "5.0 GiB"),
+        ] {
             assert_eq!(rough_size(bytes), text);
         }
     }

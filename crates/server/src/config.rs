@@ -82,6 +82,7 @@ impl Host {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ServerKeys {
     pub(crate) threads: u64,
+    pub(crate) drain_timeout: Duration,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -109,6 +110,9 @@ pub(crate) struct Http {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Login {
+    pub(crate) mechanisms: Vec<String>,
+    pub(crate) fast: bool,
+    pub(crate) attempts: u64,
     pub(crate) plaintext_on_loopback: bool,
 }
 
@@ -116,6 +120,10 @@ pub(crate) struct Login {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Accounts {
     pub(crate) registration: bool,
+    pub(crate) registrations_per_address: u64,
+    pub(crate) password_iterations: u64,
+    pub(crate) token_lifetime: Duration,
+    pub(crate) token_rotation: Duration,
     pub(crate) roster_items: u64,
     pub(crate) blocked_addresses: u64,
     pub(crate) stored_xml_size: u64,

@@ -6,10 +6,11 @@ use crate::config::{Complaint, Config};
 use crate::system::{SystemClock, SystemEntropy};
 use crate::{store, wiring};
 use posthaste_engine_embedded::{Embedded, OpenError};
-use posthaste_gate::{Gate, GateError};
+use posthaste_gate::{Gate, GateError, GateStats, ListenerKind, Routes};
 use posthaste_im::node::Node;
 use posthaste_kv::Kv as _;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
@@ -22,7 +23,10 @@ const CLOSING_PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Generation {
     pub(crate) store: Arc<Embedded>,
     pub(crate) node: Arc<Node>,
-    pub(crate) gate: Gate,
+    pub(crate) gate_stats: Arc<GateStats>,
+    pub(crate) addresses: Vec<(ListenerKind, SocketAddr)>,
+    /// Taken out when its doors are closed.
+    gate: Mutex<Option<Gate>>,
     house: JoinHandle<()>,
 }
 
@@ -57,12 +61,14 @@ impl Generation {
             Arc::new(SystemClock),
             Arc::new(SystemEntropy),
         );
-        match Gate::open(gate_config, node.clone()) {
+        match Gate::start(node.clone(), gate_config, Routes::default()).await {
             Ok(gate) => Ok(Self {
                 house: tokio::spawn(node.clone().keep_house()),
                 store,
                 node,
-                gate,
+                gate_stats: Arc::clone(gate.stats()),
+                addresses: gate.addresses().to_vec(),
+                gate: Mutex::new(Some(gate)),
             }),
             Err(error) => {
                 close_store(&store).await;
@@ -71,11 +77,21 @@ impl Generation {
         }
     }
 
+    /// Takes what a running server can take of a new configuration, and reads certificates again.
+    /// Answers the files that cannot be used; what they held before stays in use.
+    pub(crate) fn reconfigure(&self, config: &Config) -> Vec<GateError> {
+        self.node.reconfigure(wiring::heart_config(config));
+        let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(gate) = &*gate else {
+            return Vec::new();
+        };
+        gate.reload_certificates().err().unwrap_or_default()
+    }
+
     /// The end of a good life: streams are closed so that they can be resumed, sessions and
     /// everything else go to the disk. Says whether all of it got there.
     pub(crate) async fn drain(&self, within: Duration) -> bool {
-        self.gate.drain(within).await;
-        self.house.abort();
+        self.close_doors(within).await;
         let stored = self.node.store_sessions().await;
         tracing::info!(sessions = stored, "sessions that can be resumed are stored");
         close_store(&self.store).await
@@ -84,9 +100,26 @@ impl Generation {
     /// The end after a failure of the store: every session is dropped, so that no client takes for
     /// stored what was not. Clients come back and send again what was not acknowledged.
     pub(crate) async fn abandon(&self) {
-        self.gate.abort().await;
-        self.house.abort();
+        self.close_doors(Duration::ZERO).await;
         close_store(&self.store).await;
+    }
+
+    async fn close_doors(&self, within: Duration) {
+        let gate = self
+            .gate
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(gate) = gate {
+            let left = gate.drain(within).await;
+            if left > 0 {
+                tracing::info!(
+                    connections = left,
+                    "connections that did not close in time were dropped"
+                );
+            }
+        }
+        self.house.abort();
     }
 }
 
@@ -98,7 +131,9 @@ async fn close_store(store: &Embedded) -> bool {
             false
         }
         Err(_) => {
-            tracing::error!("the disk did not take the last writes in time; nothing acknowledged is lost by that");
+            tracing::error!(
+                "the disk did not take the last writes in time; nothing acknowledged is lost by that"
+            );
             false
         }
     }

@@ -10,7 +10,7 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-const FILE_NAME: &str = "lock";
+const FILE_NAME: &str = "server.lock";
 
 /// The storage directory, held by this process until dropped.
 #[derive(Debug)]

@@ -1,38 +1,43 @@
 //! `posthaste`: an XMPP server that keeps what it has acknowledged.
 //!
-//! `cli.rs` lists the commands, `config/keys.rs` every configuration key.
+//! `cli.rs` lists the commands, `config/keys.rs` every configuration key, `run.rs` is the life of a
+//! server. It wires the other crates together and has no logic of messaging of its own.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod admin;
 mod certificate;
 mod cli;
+mod commands;
 mod config;
+mod desk;
+mod generation;
 mod lock;
 mod log;
 mod metrics;
 mod password;
-
+mod run;
+mod server;
+mod signals;
 mod store;
 mod system;
+mod welcome;
 mod wiring;
 
-use crate::cli::{Cli, Command, Source};
-use crate::config::{Config, ConfigError};
+use crate::cli::{Cli, Command};
 use anyhow::Context as _;
 use clap::Parser as _;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Where the configuration is looked for when no file is named, in this order.
-const PLACES: [&str; 2] = ["posthaste.toml", "/etc/posthaste/posthaste.toml"];
+/// jemalloc needs the least memory for each connection and gives idle memory back to the system.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     // Everything this process creates is private to its owner.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let cli = Cli::parse();
-    match execute(cli) {
+    match execute(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Standard error is the last resort; if it is gone too, the exit code must do.
@@ -43,40 +48,19 @@ fn main() -> ExitCode {
 }
 
 fn execute(cli: Cli) -> anyhow::Result<()> {
-    match cli.command.unwrap_or(Command::Run) {
-        Command::CheckConfig => {
-            let config = configuration(&cli.source)?;
-            say(format_args!("{} is good", config.origins.file))
-        }
-        Command::ExampleConfig if cli.source.dev => {
+    let Cli { source, command } = cli;
+    match command.unwrap_or(Command::Run) {
+        Command::Run => run::run(source.read()?, source),
+        Command::User(command) => commands::user(&source.read()?, command),
+        Command::CheckConfig => say(format_args!("{} is good", source.read()?.origins.file)),
+        Command::ExampleConfig if source.dev => {
             say(format_args!("{}", config::DEVELOPMENT.trim_end()))
         }
         Command::ExampleConfig => say(format_args!("{}", config::example().trim_end())),
+        Command::Reload => commands::reload(&source.read()?),
+        Command::Status { json } => commands::status(&source.read()?, json),
         Command::Version => say(format_args!("posthaste {}", env!("CARGO_PKG_VERSION"))),
-        _ => {
-            configuration(&cli.source)?;
-            anyhow::bail!("not yet")
-        }
     }
-}
-
-/// Reads the configuration that `source` names.
-fn configuration(source: &Source) -> Result<Config, ConfigError> {
-    if source.dev {
-        return config::parse(
-            config::DEVELOPMENT,
-            "the development configuration",
-            Path::new(""),
-        );
-    }
-    let file = source.file.clone().unwrap_or_else(|| {
-        let there = PLACES
-            .iter()
-            .map(PathBuf::from)
-            .find(|place| place.exists());
-        there.unwrap_or_else(|| PathBuf::from(PLACES[0]))
-    });
-    config::load(&file)
 }
 
 /// Prints a line on standard output.

@@ -3,11 +3,14 @@
 //! The gate, the heart and the store count in plain atomics; this renders them when asked. That
 //! costs the hot path one relaxed addition and keeps the metrics library out of those crates.
 
+pub(crate) mod exposition;
 mod listener;
 mod page;
+mod survey;
 
-pub(crate) use listener::{MetricsListener, Render};
+pub(crate) use listener::MetricsListener;
 pub(crate) use page::Page;
+pub(crate) use survey::Survey;
 
 /// The process's resident memory in bytes; nought where the system does not tell.
 pub(crate) fn resident_bytes() -> u64 {

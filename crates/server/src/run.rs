@@ -1,9 +1,9 @@
 //! `posthaste run`: starting, serving, going through failures of the store, and ending.
 
-use crate::admin::AdminSocket;
+use crate::admin::{AdminSocket, Handler};
 use crate::cli::Source;
 use crate::config::Config;
-use crate::generation::{Generation, StartError};
+use crate::generation::Generation;
 use crate::lock::DirectoryLock;
 use crate::metrics::MetricsListener;
 use crate::server::{Server, State};
@@ -14,6 +14,7 @@ use posthaste_kv::Kv as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
 
 /// The pause before the store is opened again, doubled after each failure in a row.
 const PAUSE_LEAST: Duration = Duration::from_secs(1);
@@ -32,7 +33,10 @@ pub(crate) fn run(config: Config, source: Source) -> anyhow::Result<()> {
     if config.server.threads > 0 {
         runtime.worker_threads(wiring::size(config.server.threads));
     }
-    let runtime = runtime.enable_all().build().context("cannot start worker threads")?;
+    let runtime = runtime
+        .enable_all()
+        .build()
+        .context("cannot start worker threads")?;
     let result = runtime.block_on(serve(Server::new(source, config, log)));
     // A thread that is stuck in a system call must not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -54,12 +58,13 @@ async fn serve(server: Arc<Server>) -> anyhow::Result<()> {
     let mut signals = Signals::take().context("cannot listen to signals")?;
     let config = server.config();
     let _admin = admin_socket(&server, &config)?;
-    let metrics = metrics_listeners(&server, &config).await?;
+    metrics_listeners(&server, &config).await?;
     let mut generation = Arc::new(Generation::open(&config).await?);
+    welcome::warn_of_self_signed(&config);
     let mut pause = PAUSE_LEAST;
     loop {
         server.enter(State::Serving(Arc::clone(&generation)));
-        welcome::announce(&server, &generation.gate, &metrics)?;
+        welcome::announce(&server, &generation.addresses)?;
         let since = Instant::now();
         if attend(&server, &generation, &mut signals).await == Ended::Stopped {
             return stop(&server, &generation, &mut signals).await;
@@ -72,6 +77,133 @@ async fn serve(server: Arc<Server>) -> anyhow::Result<()> {
         match reopen(&server, &mut signals, &mut pause).await {
             Some(opened) => generation = Arc::new(opened),
             None => return Ok(()),
+        }
+    }
+}
+
+/// The socket of `posthaste user`, `reload` and `status`; its file goes with the answer.
+fn admin_socket(server: &Arc<Server>, config: &Config) -> anyhow::Result<JoinHandle<()>> {
+    let path = config.admin_socket();
+    let socket = AdminSocket::bind(&path).map_err(|error| {
+        let what = format!("cannot listen at {}: {error}", path.display());
+        config.origins.blame("admin.socket", what)
+    })?;
+    let handler: Arc<dyn Handler> = server.clone();
+    Ok(tokio::spawn(async move { socket.serve(handler).await }))
+}
+
+/// Starts the metrics listeners.
+async fn metrics_listeners(server: &Arc<Server>, config: &Config) -> anyhow::Result<()> {
+    let mut addresses = Vec::new();
+    for address in &config.listen.metrics {
+        let listener = MetricsListener::bind(*address).await.map_err(|error| {
+            let what = format!("cannot listen on {address}: {error}");
+            config.origins.blame("listen.metrics", what)
+        })?;
+        addresses.push(listener.address()?);
+        let asked = Arc::clone(server);
+        tokio::spawn(listener.serve(Arc::new(move || asked.render())));
+    }
+    // Nobody else sets it: this is the only start.
+    let _ = server.metrics.set(addresses);
+    Ok(())
+}
+
+/// Why serving came to an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Stopped,
+    StoreFailed,
+}
+
+/// Serves until a signal says stop or the store fails.
+async fn attend(server: &Server, generation: &Generation, signals: &mut Signals) -> Ended {
+    let line = Arc::clone(generation.store.line());
+    loop {
+        tokio::select! {
+            said = signals.next() => match said {
+                Said::Stop => return Ended::Stopped,
+                // `reload` logs what it did; without an administrator to tell, so is the error.
+                Said::Reload => {
+                    if let Err(error) = server.reload() {
+                        tracing::warn!(%error, "the configuration stays as it was");
+                    }
+                }
+            },
+            () = line.wait_failed() => return Ended::StoreFailed,
+        }
+    }
+}
+
+/// The polite end; a second signal cuts it short.
+async fn stop(
+    server: &Server,
+    generation: &Generation,
+    signals: &mut Signals,
+) -> anyhow::Result<()> {
+    server.enter(State::Draining);
+    let within = server.config().server.drain_timeout;
+    tracing::info!(
+        ?within,
+        "stopping: streams are closed so that clients can resume them"
+    );
+    let hurried = async { while signals.next().await != Said::Stop {} };
+    tokio::select! {
+        whole = generation.drain(within) => {
+            if !whole {
+                bail!("not everything could be brought to the disk; the log says why");
+            }
+            tracing::info!("stopped");
+            Ok(())
+        }
+        () = hurried => bail!("stopped at once by a second signal; nothing acknowledged is lost"),
+    }
+}
+
+/// Drops everything that hangs on a store that failed, and says so to the operator.
+async fn give_up(server: &Server, generation: &Generation) {
+    server.store_failures.fetch_add(1, Ordering::Relaxed);
+    server.enter(State::StoreFailed("a write or a sync failed".to_owned()));
+    tracing::error!(
+        directory = %server.config().storage.directory.display(),
+        "the store failed: a write or a sync of the disk went wrong. Every session is dropped, \
+         nothing acknowledged is lost, and the store will be opened again. Look at the kernel's \
+         log and at the disk's health and free space"
+    );
+    generation.abandon().await;
+}
+
+/// Opens everything again, as often as it takes; `None` when a signal says stop first.
+async fn reopen(
+    server: &Server,
+    signals: &mut Signals,
+    pause: &mut Duration,
+) -> Option<Generation> {
+    loop {
+        tracing::info!(?pause, "the store will be opened again");
+        if pause_or_stop(*pause, signals).await == Ended::Stopped {
+            return None;
+        }
+        *pause = (*pause * 2).min(PAUSE_MOST);
+        match Generation::open(&server.config()).await {
+            Ok(generation) => return Some(generation),
+            Err(error) => {
+                tracing::error!(%error, "clients cannot be served yet");
+                server.enter(State::StoreFailed(error.to_string()));
+            }
+        }
+    }
+}
+
+async fn pause_or_stop(pause: Duration, signals: &mut Signals) -> Ended {
+    let over = tokio::time::sleep(pause);
+    tokio::pin!(over);
+    loop {
+        tokio::select! {
+            () = &mut over => return Ended::StoreFailed,
+            said = signals.next() => if said == Said::Stop {
+                return Ended::Stopped;
+            },
         }
     }
 }

@@ -5,12 +5,13 @@ use crate::cli::Source;
 use crate::config::{self, Config, ConfigError};
 use crate::generation::Generation;
 use crate::log::LogControl;
-use crate::metrics::{self, Page};
-use crate::{desk, exposition, wiring};
+use crate::metrics::{self, Page, Survey, exposition};
+use crate::{desk, wiring};
 use futures_util::future::BoxFuture;
 use posthaste_kv::Kv as _;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 /// What lives as long as the process.
@@ -20,6 +21,8 @@ pub(crate) struct Server {
     state: RwLock<State>,
     log: LogControl,
     started: Instant,
+    /// Where the metrics are, once their listeners are open.
+    pub(crate) metrics: OnceLock<Vec<SocketAddr>>,
     /// How often the store failed since the start.
     pub(crate) store_failures: AtomicU64,
 }
@@ -60,8 +63,14 @@ impl Server {
             state: RwLock::new(State::Starting),
             log,
             started: Instant::now(),
+            metrics: OnceLock::new(),
             store_failures: AtomicU64::new(0),
         })
+    }
+
+    /// Whether this is the development configuration.
+    pub(crate) fn is_development(&self) -> bool {
+        self.source.dev
     }
 
     /// The configuration now.
@@ -74,7 +83,10 @@ impl Server {
     }
 
     fn state(&self) -> State {
-        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// What serves, if anything does.
@@ -94,10 +106,8 @@ impl Server {
         self.log.set_level(&taken.log.level);
         let mut certificate_errors = Vec::new();
         if let Some(generation) = self.serving() {
-            generation.node.reconfigure(wiring::heart_config(&taken));
-            if let Err(errors) = generation.gate.reload_certificates() {
-                certificate_errors = errors.iter().map(ToString::to_string).collect();
-            }
+            let errors = generation.reconfigure(&taken);
+            certificate_errors = errors.iter().map(ToString::to_string).collect();
         }
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(taken);
         tracing::info!(taken = ?changes.taken, "the configuration was read again");
@@ -107,7 +117,10 @@ impl Server {
         for error in &certificate_errors {
             tracing::warn!(%error, "a certificate stays as it was");
         }
-        Ok(Reloaded { changes, certificate_errors })
+        Ok(Reloaded {
+            changes,
+            certificate_errors,
+        })
     }
 
     fn status(&self) -> Status {
@@ -117,13 +130,29 @@ impl Server {
             pid: std::process::id(),
             uptime_seconds: self.started.elapsed().as_secs(),
             state: state.describe(),
-            hosts: self.config().hosts.iter().map(|host| host.domain.to_string()).collect(),
+            hosts: self
+                .config()
+                .hosts
+                .iter()
+                .map(|host| host.domain.to_string())
+                .collect(),
+            metrics: self
+                .metrics
+                .get()
+                .into_iter()
+                .flatten()
+                .map(ToString::to_string)
+                .collect(),
             memory_bytes: metrics::resident_bytes(),
             ..Status::default()
         };
         if let State::Serving(generation) = state {
-            status.listening = wiring::listening(&generation.gate);
-            status.sessions = generation.node.stats.sessions();
+            status.listening = wiring::listening(&generation.addresses);
+            let survey = Survey::of(&generation.node);
+            status.sessions = survey.connected;
+            status.resumable_sessions = survey.resumable;
+            status.queued_stanzas = survey.queued;
+            status.longest_queue_stanzas = survey.longest_queue;
             status.store_bytes = generation.store.size_bytes();
         }
         status
@@ -132,9 +161,14 @@ impl Server {
     /// The metrics page.
     pub(crate) fn render(&self) -> String {
         let mut page = Page::default();
-        exposition::process(&mut page, self.started.elapsed(), self.store_failures.load(Ordering::Relaxed));
         let serving = self.serving();
-        page.gauge("posthaste_up", "1 while clients are served, 0 while the store is being opened again.", u8::from(serving.is_some()));
+        let failures = self.store_failures.load(Ordering::Relaxed);
+        exposition::process(
+            &mut page,
+            self.started.elapsed(),
+            failures,
+            serving.is_some(),
+        );
         if let Some(generation) = serving {
             exposition::generation(&mut page, &generation);
         }

@@ -2,17 +2,11 @@
 
 use crate::config::Config;
 use posthaste_engine_embedded::{Embedded, EmbeddedOptions, OpenError};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Opens the store. Blocks while its newest journal is read.
 pub(crate) fn open(config: &Config) -> Result<Arc<Embedded>, OpenError> {
-    Embedded::open(folder(config), options(config))
-}
-
-/// Its own folder below the storage directory, beside the certificates, the lock and the socket.
-fn folder(config: &Config) -> PathBuf {
-    config.storage.directory.join("store")
+    Embedded::open(&config.storage.directory, options(config))
 }
 
 fn options(config: &Config) -> EmbeddedOptions {

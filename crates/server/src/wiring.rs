@@ -1,12 +1,17 @@
 //! From the configuration to what the other crates want to be given.
 
 use crate::certificate::{CertificateError, self_signed};
-use crate::config::{Complaint, Config, Contact, Limits};
+use crate::config::{Complaint, Config, Contact, Limits, Login};
 use posthaste_gate::{
-    GateConfig, GateError, HostCertificate, HttpConfig, ListenerConfig, ListenerKind, TlsConfig,
+    GateConfig, GateError, HostCertificate, HttpConfig, ListenerConfig, ListenerKind, LoginConfig,
+    TlsConfig,
 };
+use posthaste_im::accounts::Settings;
 use posthaste_im::config::HostConfig;
 use posthaste_im::session::QueueLimits;
+use posthaste_proto::sasl::Mechanism;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 /// What the gate is opened with. Makes the self-signed certificates that are missing.
 pub(crate) fn gate_config(config: &Config) -> Result<GateConfig, CertificateError> {
@@ -32,6 +37,7 @@ pub(crate) fn gate_config(config: &Config) -> Result<GateConfig, CertificateErro
             public_websocket: public_websocket.filter(|address| !address.is_empty()),
             origins: config.http.origins.clone(),
         },
+        login: login_config(&config.login),
         plaintext_on_loopback: config.login.plaintext_on_loopback,
         limits: gate_limits(&config.limits),
     })
@@ -50,10 +56,6 @@ fn tls_config(config: &Config) -> Result<TlsConfig, CertificateError> {
             Some((certificate, key)) => (certificate.clone(), key.clone()),
             None => {
                 let files = self_signed(&folder, host.domain.as_str())?;
-                tracing::warn!(
-                    certificate = %files.certificate.display(),
-                    "a host has no certificate but one signed by itself: clients will warn of it"
-                );
                 (files.certificate, files.private_key)
             }
         };
@@ -82,15 +84,43 @@ fn gate_limits(limits: &Limits) -> posthaste_gate::Limits {
         idle_probe: limits.idle_probe,
         probe_timeout: limits.probe_timeout,
         element_grace: limits.element_grace,
-        element_bytes_per_second: rate(limits.element_size_per_second),
+        element_bytes_per_second: count(limits.element_size_per_second),
         write_stall: limits.write_stall,
         outbound_bytes: size(limits.outbound_size),
-        bytes_per_second: Some(rate(limits.size_per_second)).filter(|rate| *rate > 0),
-        burst_bytes: rate(limits.burst_size),
+        bytes_per_second: Some(count(limits.size_per_second)).filter(|rate| *rate > 0),
+        burst_bytes: count(limits.burst_size),
         stanzas_per_turn: size(limits.stanzas_per_turn),
         linger: limits.linger,
         http_requests_per_connection: size(limits.http_requests_per_connection),
     }
+}
+
+fn login_config(login: &Login) -> LoginConfig {
+    let is_named = |mechanism: Mechanism| {
+        let named = login.mechanisms.iter().any(|name| name == mechanism.name());
+        // The HT mechanisms are governed by `fast`.
+        named || matches!(mechanism, Mechanism::Ht(_))
+    };
+    let all = Mechanism::ALL.into_iter();
+    LoginConfig {
+        mechanisms: all.filter(|mechanism| is_named(*mechanism)).collect(),
+        fast: login.fast,
+        attempts: count(login.attempts),
+    }
+}
+
+/// The addresses in use, such as `xmpp 127.0.0.1:5222`.
+pub(crate) fn listening(addresses: &[(ListenerKind, SocketAddr)]) -> Vec<String> {
+    let name = |kind| match kind {
+        ListenerKind::Xmpp => "xmpp",
+        ListenerKind::XmppTls => "xmpp-tls",
+        ListenerKind::Http => "http",
+        ListenerKind::Https => "https",
+    };
+    let each = addresses
+        .iter()
+        .map(|(kind, address)| format!("{} {address}", name(*kind)));
+    each.collect()
 }
 
 /// What the heart is told.
@@ -102,9 +132,8 @@ pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
         registration: host.registration.unwrap_or(accounts.registration),
     });
     posthaste_im::config::Config {
-        accounts: posthaste_im::accounts::Settings::default(),
         hosts: hosts.collect(),
-        resume_seconds: u32::try_from(sessions.resume_timeout.as_secs()).unwrap_or(u32::MAX),
+        resume_seconds: count(sessions.resume_timeout.as_secs()),
         queue: QueueLimits {
             bytes: size(sessions.queue_size),
             items: size(sessions.queue_items),
@@ -113,6 +142,12 @@ pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
         roster_items: size(accounts.roster_items),
         stored_xml_bytes: size(accounts.stored_xml_size),
         blocked_addresses: size(accounts.blocked_addresses),
+        accounts: Settings {
+            iterations: count(accounts.password_iterations),
+            token_days: whole(accounts.token_lifetime, 86_400),
+            token_rotation_hours: whole(accounts.token_rotation, 3_600),
+            registrations_per_day: count(accounts.registrations_per_address),
+        },
         contacts: contacts(&config.contact),
     }
 }
@@ -155,9 +190,14 @@ pub(crate) fn size(value: u64) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
 }
 
-/// The table of keys bounds rates at 1 GiB a second.
-fn rate(value: u64) -> u32 {
+/// The table of keys bounds these far below.
+fn count(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+/// A duration in whole units of `seconds`, at least one.
+fn whole(duration: Duration, seconds: u64) -> u32 {
+    count((duration.as_secs() / seconds).max(1))
 }
 
 #[cfg(test)]
@@ -187,6 +227,31 @@ mod tests {
         );
         assert_eq!((a.registration, a.keep), (true, Keep::Days(7)));
         assert_eq!((b.registration, b.keep), (false, Keep::Forever));
+    }
+
+    #[test]
+    fn the_log_in_without_a_configuration_is_the_gates_own() {
+        let ours = login_config(&Config::defaults().login);
+        assert_eq!(
+            format!("{ours:#?}"),
+            format!("{:#?}", LoginConfig::default())
+        );
+    }
+
+    #[test]
+    fn only_the_mechanisms_that_are_named_are_offered() {
+        let text = "[login]\nmechanisms = ['SCRAM-SHA-256']\nfast = false\nattempts = 2\n";
+        let config = crate::config::parse(text, "test", std::path::Path::new("")).unwrap();
+        let login = login_config(&config.login);
+        let names = login
+            .mechanisms
+            .iter()
+            .filter(|m| !matches!(m, Mechanism::Ht(_)));
+        assert_eq!(
+            names.map(|m| m.name()).collect::<Vec<_>>(),
+            ["SCRAM-SHA-256"]
+        );
+        assert_eq!((login.fast, login.attempts), (false, 2));
     }
 
     #[test]

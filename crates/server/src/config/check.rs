@@ -18,6 +18,11 @@ pub(super) fn check(config: &Config) -> Vec<Complaint> {
     if complaints.is_empty() {
         check_files(config, &mut complaints);
     }
+    if config.login.mechanisms.is_empty() {
+        // A FAST token is only ever given to somebody who has logged in by another mechanism.
+        let what = "is empty, so nobody could ever log in";
+        complaints.push(config.origins.blame("login.mechanisms", what));
+    }
     let socket = config.admin_socket();
     if socket.as_os_str().len() > SOCKET_PATH_MOST {
         let what = format!(
@@ -222,6 +227,14 @@ mod tests {
             (
                 "[storage]\ndirectory = \"\"\n",
                 "p.toml:2: storage.directory: the path is empty",
+            ),
+            (
+                "[login]\nmechanisms = [\"HT-SHA-256-NONE\"]\n",
+                "p.toml:2: login.mechanisms: \"HT-SHA-256-NONE\" is not a mechanism",
+            ),
+            (
+                "[login]\nmechanisms = []\nfast = false\n",
+                "p.toml:2: login.mechanisms: is empty, so nobody could ever log in",
             ),
             (
                 "[contact]\nadmin = [\"me\"]\n",

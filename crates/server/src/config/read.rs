@@ -153,7 +153,7 @@ impl Reader {
                     self.origins.note(path, line);
                 }
                 Err(what) => {
-                    self.complain(Some(self.lines.of(value.span().start)), Some(path), what)
+                    self.complain(Some(self.lines.of(value.span().start)), Some(path), what);
                 }
             }
         }

@@ -61,6 +61,7 @@ pub(crate) enum Value<T: 'static> {
         field: fn(&mut T) -> &mut String,
     },
     Texts {
+        default: &'static [&'static str],
         check: fn(&str) -> Result<(), String>,
         field: fn(&mut T) -> &mut Vec<String>,
     },
@@ -125,7 +126,7 @@ impl<T> Value<T> {
         match self {
             Self::Switch { default, field } => *field(target) = *default,
             Self::Count { default, field, .. } | Self::Size { default, field, .. } => {
-                *field(target) = *default
+                *field(target) = *default;
             }
             Self::Period { default, field, .. } => *field(target) = *default,
             Self::Addresses { default, field } => {
@@ -136,7 +137,9 @@ impl<T> Value<T> {
             }
             Self::Choice { default, field, .. } => *field(target) = default,
             Self::Text { default, field, .. } => (*default).clone_into(field(target)),
-            Self::Texts { field, .. } => field(target).clear(),
+            Self::Texts { default, field, .. } => {
+                *field(target) = default.iter().map(|text| (*text).to_owned()).collect();
+            }
             Self::Place { default, field } => *field(target) = PathBuf::from(default),
             Self::OptionalPlace { field, .. } => *field(target) = None,
             Self::Retention { default, field } => *field(target) = *default,
@@ -179,7 +182,7 @@ impl<T> Value<T> {
                 check(text)?;
                 text.clone_into(field(target));
             }
-            Self::Texts { check, field } => *field(target) = texts(input, *check)?,
+            Self::Texts { check, field, .. } => *field(target) = texts(input, *check)?,
             Self::Place { field, .. } => *field(target) = place(input)?,
             Self::OptionalPlace { field, .. } => *field(target) = Some(place(input)?),
             Self::Retention { field, .. } => *field(target) = parse_keep(text(input)?)?,

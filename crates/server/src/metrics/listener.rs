@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 /// A few scrapers ask now and then; more connections wait their turn.
@@ -60,8 +61,12 @@ impl MetricsListener {
 
 async fn converse(stream: TcpStream, render: Render, _place: OwnedSemaphorePermit) {
     let service = service_fn(move |request| {
-        let response = respond(&request, &render);
-        async move { Ok::<_, Infallible>(response) }
+        let render = Arc::clone(&render);
+        // Rendering looks at every home, which would hold up the worker's other tasks.
+        async move {
+            let response = spawn_blocking(move || respond(&request, &render)).await;
+            Ok::<_, Infallible>(response.unwrap_or_else(|_| failed()))
+        }
     });
     let connection = http1::Builder::new()
         .keep_alive(false)
@@ -85,6 +90,13 @@ fn respond(request: &Request<Incoming>, render: &Render) -> Response<Full<Bytes>
     *response.status_mut() = status;
     let kind = header::HeaderValue::from_static(kind);
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// The answer where rendering panicked, which is a bug of ours.
+fn failed() -> Response<Full<Bytes>> {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     response
 }
 

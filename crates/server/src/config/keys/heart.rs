@@ -1,0 +1,256 @@
+//! The keys of what happens to stanzas: accounts, messages, sessions, contact addresses.
+
+use super::{KIB, MIB, Section, secs};
+use crate::config::value::{Key, Value};
+use posthaste_im::config::Keep;
+use posthaste_proto::sasl::keys::{DEFAULT_ITERATIONS, MAX_ITERATIONS, MIN_ITERATIONS};
+
+const DAY_SECONDS: u64 = 86_400;
+
+pub(super) const ACCOUNTS: Section = Section {
+    name: "accounts",
+    doc: &["What an account may be and have."],
+    keys: &[
+        Key {
+            name: "registration",
+            doc: &["Whether strangers may make accounts from their clients (XEP-0077)."],
+            reload: true,
+            value: Value::Switch {
+                default: false,
+                field: |c| &mut c.accounts.registration,
+            },
+        },
+        Key {
+            name: "registrations_per_address",
+            doc: &["Accounts that one IP address may make in a day."],
+            reload: true,
+            value: Value::Count {
+                default: 10,
+                min: 1,
+                max: 1_000_000,
+                field: |c| &mut c.accounts.registrations_per_address,
+            },
+        },
+        Key {
+            name: "password_iterations",
+            doc: &[
+                "Rounds of PBKDF2 for new passwords: what guessing one costs whoever steals the store.",
+            ],
+            reload: true,
+            value: Value::Count {
+                default: DEFAULT_ITERATIONS as u64,
+                min: MIN_ITERATIONS as u64,
+                max: MAX_ITERATIONS as u64,
+                field: |c| &mut c.accounts.password_iterations,
+            },
+        },
+        Key {
+            name: "token_lifetime",
+            doc: &[
+                "How long a device may stay away and still log in by its token (XEP-0484), in whole days.",
+            ],
+            reload: true,
+            value: Value::Period {
+                default: secs(60 * DAY_SECONDS),
+                min: secs(DAY_SECONDS),
+                max: secs(3_650 * DAY_SECONDS),
+                field: |c| &mut c.accounts.token_lifetime,
+            },
+        },
+        Key {
+            name: "token_rotation",
+            doc: &["How old a token may get before its next use brings a new one, in whole hours."],
+            reload: true,
+            value: Value::Period {
+                default: secs(DAY_SECONDS),
+                min: secs(3_600),
+                max: secs(365 * DAY_SECONDS),
+                field: |c| &mut c.accounts.token_rotation,
+            },
+        },
+        Key {
+            name: "roster_items",
+            doc: &["Contacts in one roster."],
+            reload: true,
+            value: Value::Count {
+                default: 5_000,
+                min: 1,
+                max: 1_000_000,
+                field: |c| &mut c.accounts.roster_items,
+            },
+        },
+        Key {
+            name: "blocked_addresses",
+            doc: &["Addresses one account may block."],
+            reload: true,
+            value: Value::Count {
+                default: 5_000,
+                min: 1,
+                max: 1_000_000,
+                field: |c| &mut c.accounts.blocked_addresses,
+            },
+        },
+        Key {
+            name: "stored_xml_size",
+            doc: &["One stored vCard, or one element of private storage."],
+            reload: true,
+            value: Value::Size {
+                default: 256 * KIB,
+                min: KIB,
+                max: 4 * MIB,
+                field: |c| &mut c.accounts.stored_xml_size,
+            },
+        },
+    ],
+};
+
+pub(super) const MESSAGES: Section = Section {
+    name: "messages",
+    doc: &["The log of messages behind every account."],
+    keys: &[Key {
+        name: "keep",
+        doc: &[
+            "How long a message is kept once it is delivered. Undelivered ones stay in any case.",
+        ],
+        reload: true,
+        value: Value::Retention {
+            default: Keep::Delivered,
+            field: |c| &mut c.messages.keep,
+        },
+    }],
+};
+
+pub(super) const SESSIONS: Section = Section {
+    name: "sessions",
+    doc: &["Sessions, one for each connected client."],
+    keys: &[
+        Key {
+            name: "per_account",
+            doc: &["Sessions of one account at the same time."],
+            reload: true,
+            value: Value::Count {
+                default: 50,
+                min: 1,
+                max: 10_000,
+                field: |c| &mut c.sessions.per_account,
+            },
+        },
+        Key {
+            name: "resume_timeout",
+            doc: &[
+                "How long a client that lost its connection may resume its session (XEP-0198); \"0ms\" for never.",
+            ],
+            reload: true,
+            value: Value::Period {
+                default: secs(600),
+                min: secs(0),
+                max: secs(86_400),
+                field: |c| &mut c.sessions.resume_timeout,
+            },
+        },
+        Key {
+            name: "queue_size",
+            doc: &["What waits in memory for one client; messages beyond it wait in the log."],
+            reload: true,
+            value: Value::Size {
+                default: 128 * KIB,
+                min: 16 * KIB,
+                max: 64 * MIB,
+                field: |c| &mut c.sessions.queue_size,
+            },
+        },
+        Key {
+            name: "queue_items",
+            doc: &["The same, in stanzas."],
+            reload: true,
+            value: Value::Count {
+                default: 1_000,
+                min: 10,
+                max: 1_000_000,
+                field: |c| &mut c.sessions.queue_items,
+            },
+        },
+    ],
+};
+
+pub(super) const CONTACT: Section = Section {
+    name: "contact",
+    doc: &[
+        "Who is behind this server, as clients show it (XEP-0157): lists of addresses such as",
+        "\"mailto:admin@example.org\" or \"xmpp:admin@example.org\".",
+    ],
+    keys: &[
+        Key {
+            name: "abuse",
+            doc: &["To report abuse to."],
+            reload: true,
+            value: Value::Texts {
+                default: &[],
+                check: check_uri,
+                field: |c| &mut c.contact.abuse,
+            },
+        },
+        Key {
+            name: "admin",
+            doc: &["Whoever runs the server."],
+            reload: true,
+            value: Value::Texts {
+                default: &[],
+                check: check_uri,
+                field: |c| &mut c.contact.admin,
+            },
+        },
+        Key {
+            name: "feedback",
+            doc: &["For praise and complaints."],
+            reload: true,
+            value: Value::Texts {
+                default: &[],
+                check: check_uri,
+                field: |c| &mut c.contact.feedback,
+            },
+        },
+        Key {
+            name: "sales",
+            doc: &["For orders."],
+            reload: true,
+            value: Value::Texts {
+                default: &[],
+                check: check_uri,
+                field: |c| &mut c.contact.sales,
+            },
+        },
+        Key {
+            name: "security",
+            doc: &["To report holes to."],
+            reload: true,
+            value: Value::Texts {
+                default: &[],
+                check: check_uri,
+                field: |c| &mut c.contact.security,
+            },
+        },
+        Key {
+            name: "support",
+            doc: &["For help."],
+            reload: true,
+            value: Value::Texts {
+                default: &[],
+                check: check_uri,
+                field: |c| &mut c.contact.support,
+            },
+        },
+    ],
+};
+
+fn check_uri(text: &str) -> Result<(), String> {
+    let scheme = text
+        .split_once(':')
+        .map(|(scheme, rest)| (scheme, !rest.is_empty()));
+    match scheme {
+        Some((scheme, true)) if scheme.starts_with(|c: char| c.is_ascii_alphabetic()) => Ok(()),
+        _ => Err(format!(
+            "{text:?} is not an address; write for example \"mailto:admin@example.org\""
+        )),
+    }
+}
