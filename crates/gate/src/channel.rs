@@ -230,71 +230,54 @@ impl Channel {
         self.inbox.restart();
     }
 
-    /// Becomes a channel over TLS, after `<proceed/>` has been queued. `stream_host` chooses the
-    /// certificate for clients that name no host in SNI.
+    /// Begins TLS after `<proceed/>` has been queued. `stream_host` chooses the certificate for
+    /// clients that name no host in SNI.
     ///
     /// # Errors
     /// See [`ChannelError`]; then there is nobody left to talk to.
-    pub(crate) async fn start_tls(mut self, stream_host: &str) -> Result<Channel, ChannelError> {
+    pub(crate) async fn start_tls(&mut self, stream_host: &str) -> Result<(), ChannelError> {
         if self.inbox.waiting() > 0 {
             return Err(ChannelError::PlainTextBeforeTls);
         }
         self.flush().await?;
         self.inbox.settle();
-        let mut channel = self.secured(TlsUse::StartTls, Some(stream_host)).await?;
-        channel.permit.becomes(TransportKind::StartTls);
-        channel.restart();
-        Ok(channel)
+        self.secure(TlsUse::StartTls, Some(stream_host)).await?;
+        self.permit.becomes(TransportKind::StartTls);
+        self.restart();
+        Ok(())
     }
 
-    /// Becomes a channel over TLS on a connection where nothing has been said.
-    pub(crate) async fn secured(
-        self,
+    /// Begins TLS.
+    ///
+    /// # Errors
+    /// See [`ChannelError`]; then there is nobody left to talk to.
+    pub(crate) async fn secure(
+        &mut self,
         purpose: TlsUse,
         stream_host: Option<&str>,
-    ) -> Result<Channel, ChannelError> {
-        let Channel {
-            shared,
-            permit,
-            peer,
-            transport,
-            inbox,
-            outbox,
-            mut timer,
-            deadline,
-            limits,
-            tls: _,
-        } = self;
-        let (Transport::Tcp(tcp), Some(store)) = (transport, &shared.tls) else {
+    ) -> Result<(), ChannelError> {
+        let transport = std::mem::replace(&mut self.transport, Transport::Gone);
+        let (Transport::Tcp(tcp), Some(store)) = (transport, &self.shared.tls) else {
             // Nobody asks for this without a certificate, or twice.
             return Err(ChannelError::Lost(io::ErrorKind::Unsupported.into()));
         };
-        let handshake = tls::accept(tcp, store, purpose, stream_host);
-        let until = shared
+        let limits = &self.shared.config.limits;
+        let until = self
+            .shared
             .wheel
             .now()
-            .after(shared.config.limits.handshake_timeout)
-            .min(deadline);
-        let done = shared.bounded(&mut timer, until, handshake).await;
+            .after(limits.handshake_timeout)
+            .min(self.deadline);
+        let handshake = Box::pin(tls::accept(tcp, store, purpose, stream_host));
+        let done = self.shared.bounded(&mut self.timer, until, handshake).await;
         let done = done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let (stream, facts) = done.inspect_err(|error| {
-            count(&shared.stats.tls_failures, 1);
+            count(&self.shared.stats.tls_failures, 1);
             tracing::debug!(%error, "a TLS handshake failed");
         })?;
-        let transport = Transport::Tls(stream);
-        let tls = Some(facts);
-        Ok(Channel {
-            shared,
-            permit,
-            peer,
-            transport,
-            inbox,
-            outbox,
-            timer,
-            deadline,
-            limits,
-            tls,
-        })
+        self.transport = Transport::Tls(stream);
+        self.tls = Some(facts);
+        Ok(())
     }
 
     /// Waits for `work` of another kind as long as the client may take to log in.

@@ -16,7 +16,7 @@ use crate::config::{GateConfig, ListenerKind};
 use crate::error::GateError;
 use crate::http::{HttpPeer, Routes};
 use crate::listen;
-use crate::negotiate::{Negotiated, negotiate};
+use crate::negotiate::negotiate;
 use crate::session::Session;
 use crate::shared::{Phase, Shared};
 use crate::stats::{GateStats, TransportKind};
@@ -199,28 +199,21 @@ fn serve(channel: Channel, kind: ListenerKind) -> impl Future<Output = ()> + Sen
 }
 
 /// The way to a session; `None` when the connection ends before.
-async fn establish(channel: Channel, kind: ListenerKind) -> Option<Box<Session>> {
-    let channel = match kind {
-        ListenerKind::Xmpp => channel,
-        ListenerKind::XmppTls => channel.secured(TlsUse::Xmpp, None).await.ok()?,
-        ListenerKind::Http => through_http(channel).await?,
+async fn establish(mut channel: Channel, kind: ListenerKind) -> Option<Box<Session>> {
+    match kind {
+        ListenerKind::Xmpp => {}
+        ListenerKind::XmppTls => channel.secure(TlsUse::Xmpp, None).await.ok()?,
+        ListenerKind::Http => channel = Box::pin(through_http(channel)).await?,
         ListenerKind::Https => {
-            let mut channel = channel.secured(TlsUse::Http, None).await.ok()?;
+            channel.secure(TlsUse::Http, None).await.ok()?;
             match channel.tls.as_ref().and_then(|tls| tls.alpn.as_deref()) {
-                Some(ALPN_XMPP) => {
-                    channel.permit.becomes(TransportKind::DirectTls);
-                    channel
-                }
-                Some(_) | None => through_http(channel).await?,
+                Some(ALPN_XMPP) => channel.permit.becomes(TransportKind::DirectTls),
+                Some(_) | None => channel = Box::pin(through_http(channel)).await?,
             }
         }
-    };
-    let Negotiated {
-        channel,
-        connection,
-        context,
-    } = negotiate(channel).await?;
-    Some(Box::new(Session::new(channel, connection, context)))
+    }
+    let negotiated = Box::pin(negotiate(channel)).await?;
+    Some(Box::new(Session::new(negotiated)))
 }
 
 /// Serves HTTP until the connection has become a WebSocket.
@@ -266,5 +259,18 @@ mod tests {
         let connection = serve(channel, ListenerKind::Xmpp);
         let bytes = size_of_val(&connection) + size_of::<Session>();
         assert!(bytes <= 640, "{bytes}");
+    }
+
+    /// What a connection costs while it logs in: a crowd that comes back after a restart does so
+    /// all at once.
+    #[tokio::test]
+    async fn logging_in_costs_little_more() {
+        let world = World::new(Limits::default()).await;
+        let (_client, channel) = world.channel(TransportKind::Tcp).await;
+        let bytes = size_of_val(&negotiate(channel));
+        assert!(bytes <= 6_144, "{bytes}");
+        let (_client, channel) = world.channel(TransportKind::Tcp).await;
+        let bytes = size_of_val(&establish(channel, ListenerKind::Xmpp));
+        assert!(bytes <= 1_024, "{bytes}");
     }
 }

@@ -49,13 +49,18 @@ pub(crate) async fn negotiate(channel: Channel) -> Option<Negotiated> {
         node,
         connection: None,
     };
-    Driver {
+    let mut driver = Driver {
         channel,
         negotiation,
         desk,
+    };
+    match driver.run().await {
+        End::Session(session) => return driver.finish(*session),
+        End::HangUp => driver.channel.hang_up().await,
+        End::Gone => {}
     }
-    .run()
-    .await
+    driver.desk.leave().await;
+    None
 }
 
 /// What is offered, as the node is configured now.
@@ -104,64 +109,59 @@ struct Driver {
     desk: Desk,
 }
 
-/// What a step led to.
-enum Progress {
-    Read(Driver),
-    Done(Driver, Box<Session>),
-    Ended,
+/// How a negotiation ends.
+enum End {
+    /// With a session, of which the client has been told.
+    Session(Box<Session>),
+    /// With a last word, which is queued.
+    HangUp,
+    /// There is nobody left to talk to.
+    Gone,
 }
 
 impl Driver {
-    async fn run(mut self) -> Option<Negotiated> {
+    async fn run(&mut self) -> End {
         loop {
             let step = match self.channel.receive().await {
                 Ok(Received::Open(bytes)) => self.negotiation.stream_open(&bytes),
                 Ok(Received::Element(bytes)) => self.negotiation.element(&bytes),
                 Ok(Received::Close) => self.negotiation.stream_close(),
-                Err(error) => {
-                    self.give_up(&error).await;
-                    return None;
-                }
+                Err(error) => return self.give_up(&error),
             };
-            match self.follow(step).await {
-                Progress::Read(driver) => self = driver,
-                Progress::Done(driver, session) => return driver.finish(*session).await,
-                Progress::Ended => return None,
+            if let Some(end) = self.follow(step).await {
+                return end;
             }
         }
     }
 
     /// Does what a step says, and the steps that follow from it without the client.
-    async fn follow(mut self, mut step: Step) -> Progress {
+    async fn follow(&mut self, mut step: Step) -> Option<End> {
         loop {
             for bytes in &step.send {
                 self.channel.send(bytes);
             }
             match step.next {
-                Next::Read => return Progress::Read(self),
+                Next::Read => return None,
                 Next::Restart => {
                     self.channel.restart();
-                    return Progress::Read(self);
+                    return None;
                 }
                 Next::StartTls => return self.start_tls().await,
-                Next::Ask(ask) => {
-                    let answer = self.ask(ask).await;
-                    match answer {
-                        Ok(answer) => step = self.negotiation.answer(answer),
-                        Err(error) => {
-                            self.give_up(&error).await;
-                            return Progress::Ended;
-                        }
-                    }
+                Next::Ask(ask) => match self.ask(ask).await {
+                    Ok(answer) => step = self.negotiation.answer(answer),
+                    Err(error) => return Some(self.give_up(&error)),
+                },
+                Next::Done(session) => {
+                    return Some(match self.channel.flush().await {
+                        Ok(()) => End::Session(session),
+                        Err(error) => self.give_up(&error),
+                    });
                 }
-                Next::Done(session) => return Progress::Done(self, session),
                 Next::Close => {
                     if let Some(condition) = step.error {
                         self.channel.shared.stats.stream_error(condition.as_str());
                     }
-                    self.channel.hang_up().await;
-                    self.desk.leave().await;
-                    return Progress::Ended;
+                    return Some(End::HangUp);
                 }
             }
         }
@@ -170,37 +170,20 @@ impl Driver {
     async fn ask(&mut self, ask: Ask) -> Result<Answer, ChannelError> {
         // What was queued is not kept from the client while it waits.
         self.channel.flush().await?;
-        self.channel.bounded(self.desk.answer(ask)).await
+        self.channel.bounded(Box::pin(self.desk.answer(ask))).await
     }
 
-    async fn start_tls(self) -> Progress {
-        let Driver {
-            channel,
-            mut negotiation,
-            desk,
-        } = self;
-        let host = negotiation.host().unwrap_or_default().to_owned();
-        match channel.start_tls(&host).await {
-            Ok(channel) => {
-                negotiation.secured(transport(&channel));
-                Progress::Read(Driver {
-                    channel,
-                    negotiation,
-                    desk,
-                })
-            }
-            Err(error) => {
-                tracing::debug!(%error, "no TLS after STARTTLS");
-                Progress::Ended
-            }
+    async fn start_tls(&mut self) -> Option<End> {
+        let host = self.negotiation.host().unwrap_or_default().to_owned();
+        if let Err(error) = self.channel.start_tls(&host).await {
+            tracing::debug!(%error, "no TLS after STARTTLS");
+            return Some(End::Gone);
         }
+        self.negotiation.secured(transport(&self.channel));
+        None
     }
 
-    async fn finish(mut self, session: Session) -> Option<Negotiated> {
-        if let Err(error) = self.channel.flush().await {
-            self.give_up(&error).await;
-            return None;
-        }
+    fn finish(mut self, session: Session) -> Option<Negotiated> {
         let connection = self.desk.connection.take()?;
         count(&self.channel.shared.stats.sessions, 1);
         tracing::debug!(
@@ -221,22 +204,20 @@ impl Driver {
     }
 
     /// Nothing more comes, or nothing that is XMPP.
-    async fn give_up(mut self, error: &ChannelError) {
+    fn give_up(&mut self, error: &ChannelError) -> End {
         tracing::debug!(%error, "no session");
+        let stats = &self.channel.shared.stats;
         if matches!(error, ChannelError::Late) {
-            count(&self.channel.shared.stats.negotiation_timeouts, 1);
+            count(&stats.negotiation_timeouts, 1);
         }
-        if let Some(error) = error.stream_error() {
-            self.channel
-                .shared
-                .stats
-                .stream_error(error.condition.as_str());
-            for bytes in self.negotiation.fail(error).send {
-                self.channel.send(&bytes);
-            }
-            self.channel.hang_up().await;
+        let Some(error) = error.stream_error() else {
+            return End::Gone;
+        };
+        stats.stream_error(error.condition.as_str());
+        for bytes in self.negotiation.fail(error).send {
+            self.channel.send(&bytes);
         }
-        self.desk.leave().await;
+        End::HangUp
     }
 }
 

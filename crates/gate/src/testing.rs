@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 use crate::channel::Channel;
 use crate::config::{GateConfig, Limits};
 use crate::http::Routes;
+use crate::negotiate::Negotiated;
 use crate::session::Session;
 use crate::shared::Shared;
 use crate::stats::TransportKind;
@@ -118,7 +119,11 @@ impl World {
         let account = BareJid::parse(&format!("{user}@example.org")).unwrap();
         let wish = ResourceWish::Exactly("test".to_owned());
         let connection = self.shared.node.bind(&account, &wish).await.unwrap();
-        let mut session = Box::new(Session::new(channel, connection, context));
+        let mut session = Box::new(Session::new(Negotiated {
+            channel,
+            connection,
+            context,
+        }));
         let session = async move {
             let end = session.run().await;
             session.finish(end).await;
@@ -202,7 +207,7 @@ impl Client {
     }
 
     /// What comes until the server closes the connection, and the end of the session.
-    pub(crate) async fn to_the_end(mut self) -> String {
+    pub(crate) async fn drained(mut self) -> String {
         let mut rest = std::mem::take(&mut self.unread);
         let end = tokio::time::timeout(PATIENCE, self.stream.read_to_end(&mut rest)).await;
         end.expect("the server closes the connection").unwrap();

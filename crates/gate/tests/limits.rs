@@ -33,7 +33,7 @@ async fn a_full_gate_says_so_and_lets_the_next_in_when_someone_leaves() {
 
     let mut leaving = romeo;
     leaving.send("</stream:stream>").await;
-    leaving.to_the_end().await;
+    leaving.drained().await;
     let stats = world.gate().stats();
     while stats.open(TransportKind::Tcp) > 1 {
         tokio::task::yield_now().await;
@@ -73,7 +73,7 @@ async fn a_client_that_does_not_log_in_in_time_is_told_and_closed() {
         let world = World::with(limits.clone()).await;
         let mut romeo = world.connect(transport).await;
         romeo.open().await;
-        let end = romeo.to_the_end().await;
+        let end = romeo.drained().await;
         assert!(end.contains("<connection-timeout"), "{transport:?}: {end}");
         assert_eq!(
             world
@@ -131,7 +131,7 @@ async fn an_element_before_log_in_is_bounded_more_tightly() {
                 "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>{long}</auth>"
             ))
             .await;
-        let end = romeo.to_the_end().await;
+        let end = romeo.drained().await;
         assert!(end.contains("<policy-violation"), "{transport:?}: {end}");
     }
 }
@@ -156,10 +156,10 @@ async fn a_draining_gate_ends_streams_and_accepts_nobody() {
     let gate = world.gate.take().unwrap();
     let draining = tokio::spawn(gate.drain(Duration::from_secs(10)));
     for client in clients {
-        let end = client.to_the_end().await;
+        let end = client.drained().await;
         assert!(end.contains("<system-shutdown"), "{end}");
     }
-    assert!(unfinished.to_the_end().await.contains("<system-shutdown"));
+    assert!(unfinished.drained().await.contains("<system-shutdown"));
     assert_eq!(draining.await.unwrap(), 0);
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
 }

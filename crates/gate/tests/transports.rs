@@ -94,7 +94,7 @@ async fn plain_text_behind_starttls_ends_the_connection() {
     romeo.open().await;
     let injected = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/><stream:stream>";
     romeo.send(injected).await;
-    let end = romeo.to_the_end().await;
+    let end = romeo.drained().await;
     assert!(!end.contains("<stream:features"), "{end}");
 }
 

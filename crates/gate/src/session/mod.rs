@@ -28,6 +28,7 @@ use crate::bucket::Bucket;
 use crate::channel::Channel;
 use crate::closing;
 use crate::inbox::{Inbox, Piece};
+use crate::negotiate::Negotiated;
 use crate::outbox::Outbox;
 use crate::shared::{Phase, Shared};
 use crate::stats::count;
@@ -101,7 +102,12 @@ enum Turn {
 
 impl Session {
     /// A session on the connection that negotiated it.
-    pub(crate) fn new(channel: Channel, connection: Connection, context: StreamContext) -> Session {
+    pub(crate) fn new(negotiated: Negotiated) -> Session {
+        let Negotiated {
+            channel,
+            connection,
+            context,
+        } = negotiated;
         let Channel {
             shared,
             permit,

@@ -104,7 +104,7 @@ async fn white_space_keeps_a_connection_alive_and_means_nothing() {
 async fn the_client_closes_its_stream_and_gets_its_last_answers_and_the_end() {
     let (world, mut romeo) = alone().await;
     romeo.send(ping("last") + "</stream:stream>").await;
-    let last = romeo.to_the_end().await;
+    let last = romeo.drained().await;
     assert!(last.contains("id='last'"), "{last}");
     assert!(last.ends_with("</stream:stream>"), "{last}");
     assert_eq!(world.shared.stats.open(TransportKind::Tcp), 0);
@@ -129,7 +129,7 @@ async fn bad_input_gets_the_stream_error_it_deserves() {
     for (input, condition) in table {
         let (world, mut romeo) = alone().await;
         romeo.send(input).await;
-        let end = romeo.to_the_end().await;
+        let end = romeo.drained().await;
         let error = format!("<stream:error><{condition} ");
         assert!(end.contains(&error), "{input}: {end}");
         assert!(end.ends_with("</stream:error></stream:stream>"), "{end}");
@@ -148,7 +148,7 @@ async fn a_stanza_over_the_limit_ends_the_stream_and_one_below_does_not() {
     romeo.send(message(11_900) + &ping("below")).await;
     romeo.until("id='below'").await;
     romeo.send(message(12_000)).await;
-    let end = romeo.to_the_end().await;
+    let end = romeo.drained().await;
     assert!(end.contains("<policy-violation "), "{end}");
 }
 
@@ -174,7 +174,7 @@ async fn an_element_that_comes_too_slowly_ends_the_connection() {
     };
     let (world, mut romeo) = bounded(limits).await;
     romeo.send("<message><bo").await;
-    let end = romeo.to_the_end().await;
+    let end = romeo.drained().await;
     assert!(end.contains("<connection-timeout "), "{end}");
     assert_eq!(load(&world.shared.stats.slow_elements), 1);
 }
@@ -211,7 +211,7 @@ async fn a_silent_client_is_asked_and_lost_when_it_does_not_answer() {
     let (world, mut romeo) = bounded(idle()).await;
     manage_stream(&mut romeo).await;
     romeo.until(R).await;
-    let end = romeo.to_the_end().await;
+    let end = romeo.drained().await;
     assert!(end.contains("<connection-timeout "), "{end}");
     assert_eq!(load(&world.shared.stats.idle_timeouts), 1);
 }
@@ -332,7 +332,7 @@ async fn draining_closes_streams_so_that_they_can_be_resumed() {
         .unwrap();
     world.shared.advance(Phase::Draining);
     world.shared.wheel.wake_all();
-    let end = romeo.to_the_end().await;
+    let end = romeo.drained().await;
     assert!(end.contains("<system-shutdown "), "{end}");
     assert!(end.ends_with("</stream:stream>"), "{end}");
     let account = posthaste_proto::jid::BareJid::parse("romeo@example.org").unwrap();
@@ -344,7 +344,7 @@ async fn a_closed_gate_drops_its_connections() {
     let (world, romeo) = alone().await;
     world.shared.advance(Phase::Closed);
     world.shared.wheel.wake_all();
-    assert_eq!(romeo.to_the_end().await, "");
+    assert_eq!(romeo.drained().await, "");
 }
 
 #[tokio::test]
@@ -359,7 +359,7 @@ async fn a_lost_connection_leaves_a_session_to_resume() {
 /// A masked frame, with a mask of noughts.
 fn frame(first: u8, payload: &str) -> Vec<u8> {
     let length = payload.len();
-    assert!(length < 126 || length > 0xff);
+    assert!(!(126..=0xff).contains(&length));
     let mut frame = vec![first];
     match u8::try_from(length) {
         Ok(short) => frame.push(0x80 | short),
@@ -409,7 +409,7 @@ async fn a_web_socket_is_closed_with_both_its_ends() {
     romeo
         .send(text("<close xmlns='urn:ietf:params:xml:ns:xmpp-framing'/>"))
         .await;
-    let end = romeo.to_the_end().await;
+    let end = romeo.drained().await;
     assert!(
         end.contains("<close xmlns='urn:ietf:params:xml:ns:xmpp-framing'/>"),
         "{end}"
@@ -431,7 +431,7 @@ async fn what_is_no_message_for_xmpp_ends_a_web_socket() {
     for (input, condition) in table {
         let (_world, mut romeo) = on_web_socket(Bounds::default()).await;
         romeo.send(&input).await;
-        let end = romeo.to_the_end().await;
+        let end = romeo.drained().await;
         assert!(end.contains(&format!("<{condition} ")), "{input:?}: {end}");
         assert!(
             end.contains("xmlns:stream='http://etherx.jabber.org/streams'"),
@@ -450,6 +450,6 @@ async fn a_silent_web_socket_is_pinged_and_lost_without_a_pong() {
     romeo.stream.read_exact(&mut ping).await.unwrap();
     assert_eq!(ping, [0x89, 0]);
     assert_eq!(load(&world.shared.stats.idle_timeouts), 0);
-    let end = romeo.to_the_end().await;
+    let end = romeo.drained().await;
     assert!(end.contains("<connection-timeout "), "{end}");
 }

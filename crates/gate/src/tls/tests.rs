@@ -210,7 +210,8 @@ async fn a_reloaded_certificate_is_shown_to_the_next_client() {
 async fn alpn_decides_between_xmpp_and_http_and_refuses_others() {
     let world = World::new();
     let store = world.store();
-    let table: [(&[&[u8]], TlsUse, Result<Option<&[u8]>, ()>); 7] = [
+    type Chosen = Result<Option<&'static [u8]>, ()>;
+    let table: [(&[&[u8]], TlsUse, Chosen); 7] = [
         (&[ALPN_XMPP], TlsUse::Xmpp, Ok(Some(ALPN_XMPP))),
         (&[], TlsUse::Xmpp, Ok(None)),
         (&[b"h2", ALPN_HTTP], TlsUse::Xmpp, Err(())),

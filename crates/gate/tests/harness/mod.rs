@@ -322,7 +322,7 @@ impl Client {
     }
 
     /// What comes until the server closes the connection.
-    pub(crate) async fn to_the_end(mut self) -> String {
+    pub(crate) async fn drained(mut self) -> String {
         let reading = async { while self.read().await.unwrap_or(false) {} };
         tokio::time::timeout(PATIENCE, reading)
             .await
