@@ -39,6 +39,11 @@ impl Node {
         for (id, jid) in self.take_overdue(self.now()) {
             self.end_session(&jid.to_bare(), id).await;
         }
+        for account in self.take_removed() {
+            if let Err(error) = self.erase_home(&account).await {
+                tracing::warn!(%error, "what a removed account has left could not be erased");
+            }
+        }
         for home in self.take_dirty() {
             if let Err(error) = self.save_delivery(&home).await {
                 tracing::warn!(%error, "what has been delivered could not be saved: after a crash it would be repeated");

@@ -43,6 +43,8 @@ pub struct Node {
     detached: Mutex<BTreeMap<(Timestamp, SessionId), FullJid>>,
     /// Homes whose cursor is to be saved.
     dirty: Mutex<Vec<Arc<Home>>>,
+    /// Homes whose account was removed by its owner and that are to be erased.
+    removed: Mutex<Vec<BareJid>>,
 }
 
 impl fmt::Debug for Node {
@@ -76,6 +78,7 @@ impl Node {
             next_session: AtomicU64::new(1),
             detached: Mutex::default(),
             dirty: Mutex::default(),
+            removed: Mutex::default(),
         })
     }
 
@@ -172,6 +175,17 @@ impl Node {
 
     pub(crate) fn take_dirty(&self) -> Vec<Arc<Home>> {
         std::mem::take(&mut *self.dirty.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn note_removed(&self, account: BareJid) {
+        self.removed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(account);
+    }
+
+    pub(crate) fn take_removed(&self) -> Vec<BareJid> {
+        std::mem::take(&mut *self.removed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// This session ends at `deadline` unless it is resumed before.

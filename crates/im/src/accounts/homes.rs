@@ -1,16 +1,21 @@
-//! Accounts of a running server: homes in memory hear when one is made or removed.
+//! Accounts of a running server: homes in memory and contacts hear when one is made or removed.
 
 use std::sync::Arc;
 
+use posthaste_kv::Scan;
 use posthaste_proto::error::{StreamCondition, StreamError};
-use posthaste_proto::jid::BareJid;
+use posthaste_proto::jid::{BareJid, Jid};
 use posthaste_proto::sasl::Secret;
+use posthaste_proto::stanza::{Kind, PresenceType, Stanza};
 
 use super::AccountError;
 use crate::error::WalkError;
 use crate::home::HomeState;
 use crate::node::Node;
+use crate::roster::{MAX_PENDING_IN, MAX_TOMBSTONES, RosterItem};
+use crate::router::Envelope;
 use crate::session::SessionId;
+use crate::tables;
 
 impl Node {
     /// Makes an account.
@@ -23,20 +28,32 @@ impl Node {
         password: &Secret,
     ) -> Result<(), AccountError> {
         self.accounts().create(account, password).await?;
-        // Somebody may have written to it before there was one.
+        // Somebody may have written to it before there was one: its home is in memory.
         let home = self.home(account);
         let mut state = home.lock(self).await.map_err(store_error)?;
-        state.reload(self).await.map_err(store_error)
+        if state.sessions.is_empty() {
+            *state = load(self, account).await?;
+        }
+        Ok(())
     }
 
-    /// Removes an account with everything in its home, and ends its sessions with
-    /// `<not-authorized/>` (XEP-0077 §3.2).
+    /// Removes an account with everything in its home, cancels its subscriptions and ends its
+    /// sessions with `<not-authorized/>` (XEP-0077 §3.2).
     ///
     /// # Errors
     /// As [`super::Accounts::remove`].
     pub async fn remove_account(self: &Arc<Node>, account: &BareJid) -> Result<(), AccountError> {
+        self.accounts().revoke(account).await?;
+        self.erase_home(account).await
+    }
+
+    /// Ends what is left of an account that is gone.
+    pub(crate) async fn erase_home(
+        self: &Arc<Node>,
+        account: &BareJid,
+    ) -> Result<(), AccountError> {
         let home = self.home(account);
-        let sessions: Vec<SessionId> = {
+        let (sessions, farewells) = {
             let mut state = home.lock(self).await.map_err(store_error)?;
             // From here on nothing is delivered to it and nobody binds.
             state.has_account = false;
@@ -44,16 +61,57 @@ impl Node {
             for attendee in &state.sessions {
                 attendee.session.state().close(gone.clone());
             }
-            state.sessions.iter().map(|a| a.session.id).collect()
+            let sessions: Vec<SessionId> = state.sessions.iter().map(|a| a.session.id).collect();
+            (sessions, farewells(self, &state).await?)
         };
         for session in sessions {
             self.end_session(account, session).await;
         }
-        let removed = self.accounts().remove(account).await;
+        self.route(farewells).await;
+        self.accounts().erase(account).await?;
         let mut state = home.lock(self).await.map_err(store_error)?;
-        *state = HomeState::load(self, account).await.map_err(store_error)?;
-        removed
+        *state = load(self, account).await?;
+        Ok(())
     }
+}
+
+/// What tells each contact that there is nobody any more.
+async fn farewells(node: &Node, state: &HomeState) -> Result<Vec<Envelope>, AccountError> {
+    let most = node.config().roster_items + MAX_PENDING_IN + MAX_TOMBSTONES as usize;
+    let scan = Scan::prefix(tables::ROSTER, most);
+    let mut farewells = Vec::new();
+    for (key, value) in node.kv().scan(&state.partition, scan).await? {
+        let name = key.strip_prefix(tables::ROSTER).unwrap_or_default();
+        let Some(contact) = std::str::from_utf8(name)
+            .ok()
+            .and_then(|n| BareJid::parse(n).ok())
+        else {
+            continue;
+        };
+        let item = RosterItem::decode(contact, value)?;
+        let subscription = item.subscription.state;
+        let ends = [
+            (
+                subscription.sees_contact() || subscription.is_pending_out(),
+                PresenceType::Unsubscribe,
+            ),
+            (
+                subscription.is_seen_by_contact() || subscription.is_pending_in(),
+                PresenceType::Unsubscribed,
+            ),
+        ];
+        for (_, kind) in ends.into_iter().filter(|(is_so, _)| *is_so) {
+            let mut presence = Stanza::new(Kind::Presence(kind));
+            presence.from = Some(Jid::from(&state.jid));
+            presence.to = Some(Jid::from(&item.jid));
+            farewells.push(Envelope::new(presence));
+        }
+    }
+    Ok(farewells)
+}
+
+async fn load(node: &Node, account: &BareJid) -> Result<HomeState, AccountError> {
+    HomeState::load(node, account).await.map_err(store_error)
 }
 
 fn store_error(error: WalkError) -> AccountError {

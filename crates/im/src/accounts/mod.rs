@@ -169,6 +169,9 @@ impl Accounts {
         list.put(tables::listed_account_key(account), record::LISTED);
         self.kv.commit(list)?;
         let mut batch = Batch::new(partition(account)?);
+        // What an account of that name left, if a crash kept it from being erased, is not for the
+        // next one.
+        batch.delete_range(Bytes::new(), Bytes::new());
         batch.put(tables::ACCOUNT, record::encode_account(self.clock.now()));
         put_keys(&mut batch, &all);
         let absent = Precondition::Absent(Bytes::from_static(tables::ACCOUNT));
@@ -213,15 +216,32 @@ impl Accounts {
     /// # Errors
     /// There is no such account, or the store failed.
     pub async fn remove(&self, account: &BareJid) -> Result<(), AccountError> {
+        self.revoke(account).await?;
+        self.erase(account).await
+    }
+
+    /// The first half of [`Accounts::remove`]: nobody logs in any more. Durable when this returns.
+    pub(crate) async fn revoke(&self, account: &BareJid) -> Result<(), AccountError> {
         if !self.exists(account).await? {
             return Err(AccountError::NotFound);
         }
         let mut batch = Batch::new(partition(account)?);
-        batch.delete_range(Bytes::new(), Bytes::new());
+        batch.delete(tables::ACCOUNT);
+        for table in [tables::CREDENTIALS, tables::FAST] {
+            batch.delete_range(table, prefix_end(table));
+        }
         self.kv.commit(batch)?;
         let mut list = Batch::new(list_partition());
         list.delete(tables::listed_account_key(account));
         let ticket = self.kv.commit(list)?;
+        self.durable(ticket).await
+    }
+
+    /// The second half: nothing is left of it.
+    pub(crate) async fn erase(&self, account: &BareJid) -> Result<(), AccountError> {
+        let mut batch = Batch::new(partition(account)?);
+        batch.delete_range(Bytes::new(), Bytes::new());
+        let ticket = self.kv.commit(batch)?;
         self.durable(ticket).await
     }
 

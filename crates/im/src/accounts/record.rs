@@ -174,10 +174,10 @@ mod tests {
             server_key: Digest::from_stored(Hash::Sha1, &[9; 20]).unwrap(),
         };
         let golden = format!(
-            "0100001000{}{}{}",
+            "0100001000{}00000014{}00000014{}",
             "0000000407070707",
-            format!("00000014{}", "08".repeat(20)),
-            format!("00000014{}", "09".repeat(20)),
+            "08".repeat(20),
+            "09".repeat(20),
         );
         assert_eq!(hex(&encode_keys(&keys)), golden);
         assert_eq!(decode_keys(Hash::Sha1, encode_keys(&keys)).unwrap(), keys);

@@ -259,7 +259,7 @@ async fn an_account_survives_a_power_cut_once_it_was_made() {
     }
     let Fixture { accounts, .. } = fixture_on(Arc::new(kv.after_power_cut()));
     let listed = accounts.list(None, None, 10).await.unwrap();
-    assert_eq!(listed, [romeo.clone()]);
+    assert_eq!(listed, std::slice::from_ref(&romeo));
     assert!(accounts.exists(&romeo).await.unwrap());
 }
 

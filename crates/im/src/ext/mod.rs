@@ -9,9 +9,11 @@ pub mod carbons;
 pub mod disco;
 pub mod host;
 pub mod last_activity;
+pub mod legacy_session;
 pub mod ping;
 pub mod presence;
 pub mod private;
+pub mod register;
 pub mod roster;
 mod stored_xml;
 pub mod time;
@@ -36,8 +38,10 @@ pub const ALL: &[&Ext] = &[
     &roster::EXT,
     &presence::EXT,
     &last_activity::EXT,
+    &legacy_session::EXT,
     &disco::EXT,
     &private::EXT,
+    &register::EXT,
     &vcard::EXT,
     &version::EXT,
     &blocking::EXT,
