@@ -97,7 +97,7 @@ impl Default for LoginConfig {
 #[derive(Clone, Debug, Default)]
 pub struct HttpConfig {
     /// The WebSocket address that host-meta tells clients, with `{host}` for the host they asked,
-    /// for example `wss://chat.example.org/ws`. `None` builds it from the request's own `Host`.
+    /// for example `wss://chat.example.org/xmpp-websocket`. `None` builds it from the request's own `Host`.
     pub public_websocket: Option<String>,
     /// Web origins that may open a WebSocket; empty allows every origin. Log-in happens inside the
     /// stream, so a foreign page gains nothing by connecting.

@@ -132,21 +132,21 @@ async fn host_meta_is_served_with_and_without_tls() {
     plain.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     plain.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.contains("\"ws://example.org/ws\""), "{answer}");
+    assert!(answer.contains("\"ws://example.org/xmpp-websocket\""), "{answer}");
 
     let tcp = world.tcp(ListenerKind::Https).await;
     let mut secure = world.tls(tcp, &[b"http/1.1"]).await.unwrap();
     secure.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     let _ = secure.read_to_string(&mut answer).await;
-    assert!(answer.contains("\"wss://example.org/ws\""), "{answer}");
+    assert!(answer.contains("\"wss://example.org/xmpp-websocket\""), "{answer}");
 }
 
 #[tokio::test]
 async fn a_web_socket_without_the_subprotocol_is_refused() {
     let world = World::new().await;
     let mut http = world.tcp(ListenerKind::Http).await;
-    let request = "GET /ws HTTP/1.1\r\nHost: example.org\r\nUpgrade: websocket\r\n\
+    let request = "GET /xmpp-websocket HTTP/1.1\r\nHost: example.org\r\nUpgrade: websocket\r\n\
         Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     http.write_all(request.as_bytes()).await.unwrap();

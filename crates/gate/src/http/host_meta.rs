@@ -95,19 +95,19 @@ mod tests {
         let link = |host, secure, public| web_socket_link(host, secure, public);
         assert_eq!(
             link(Some("chat.example:5443"), true, None).unwrap(),
-            "wss://chat.example:5443/ws"
+            "wss://chat.example:5443/xmpp-websocket"
         );
         assert_eq!(
             link(Some("localhost:5280"), false, None).unwrap(),
-            "ws://localhost:5280/ws"
+            "ws://localhost:5280/xmpp-websocket"
         );
         assert_eq!(
             link(Some("example.org:443"), false, Some("wss://{host}/chat")).unwrap(),
             "wss://example.org/chat"
         );
         assert_eq!(
-            link(None, false, Some("wss://chat.example/ws")).unwrap(),
-            "wss://chat.example/ws"
+            link(None, false, Some("wss://chat.example/xmpp-websocket")).unwrap(),
+            "wss://chat.example/xmpp-websocket"
         );
     }
 
@@ -127,6 +127,6 @@ mod tests {
     #[test]
     fn both_forms_say_the_same() {
         assert!(xml("wss://a/?b&c").contains("href='wss://a/?b&amp;c'"));
-        assert!(json("wss://a/ws").contains("\"href\":\"wss://a/ws\""));
+        assert!(json("wss://a/xmpp-websocket").contains("\"href\":\"wss://a/xmpp-websocket\""));
     }
 }

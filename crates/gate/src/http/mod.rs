@@ -32,7 +32,7 @@ use crate::stats::{GateStats, count};
 use crate::transport::Transport;
 
 /// Where the WebSocket is.
-pub const WEB_SOCKET_PATH: &str = "/ws";
+pub const WEB_SOCKET_PATH: &str = "/xmpp-websocket";
 
 /// Bytes of a request's head, and of what hyper reads ahead: more than any browser sends.
 const HEAD_BYTES: usize = 16 * 1024;
@@ -288,7 +288,10 @@ mod tests {
     async fn host_meta_leads_every_web_page_to_the_web_socket() {
         let (xml, _) = exchange(&get("/.well-known/host-meta")).await;
         assert!(xml.contains("access-control-allow-origin: *"), "{xml}");
-        assert!(xml.contains("href='ws://localhost:5280/ws'"), "{xml}");
+        assert!(
+            xml.contains("href='ws://localhost:5280/xmpp-websocket'"),
+            "{xml}"
+        );
         let (json, _) = exchange(&get("/.well-known/host-meta.json")).await;
         assert!(json.contains("content-type: application/json"), "{json}");
         let (post, _) = exchange(&get("/.well-known/host-meta").replace("GET", "POST")).await;
@@ -297,7 +300,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_upgraded_connection_comes_back_with_the_bytes_already_read() {
-        let request = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+        let request = "GET /xmpp-websocket HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: xmpp\r\n\
             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\nfirst frame";
         let (answer, rest) = exchange(request).await;
@@ -307,7 +310,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_head_that_never_ends_is_not_waited_for() {
-        let (answer, _) = exchange("GET /ws HTTP/1.1\r\nHost: loc").await;
+        let (answer, _) = exchange("GET /xmpp-websocket HTTP/1.1\r\nHost: loc").await;
         assert!(
             answer.is_empty() || answer.starts_with("HTTP/1.1 408"),
             "{answer}"

@@ -106,7 +106,7 @@ mod tests {
 
     /// The good request with `changed` headers replaced; an empty value removes one.
     fn request(changed: &[(&str, &str)]) -> Request<()> {
-        let mut request = Request::get("/ws").body(()).unwrap();
+        let mut request = Request::get("/xmpp-websocket").body(()).unwrap();
         for (name, value) in GOOD.iter().chain(changed) {
             let name = HeaderName::try_from(*name).unwrap();
             match *value {

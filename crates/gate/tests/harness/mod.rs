@@ -272,7 +272,7 @@ impl Client {
         let mut client = Client::new(io, false);
         client
             .send(
-                "GET /ws HTTP/1.1\r\nHost: example.org\r\nUpgrade: websocket\r\n\
+                "GET /xmpp-websocket HTTP/1.1\r\nHost: example.org\r\nUpgrade: websocket\r\n\
                  Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
                  Sec-WebSocket-Protocol: xmpp\r\n\
                  Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
