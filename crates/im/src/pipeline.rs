@@ -19,7 +19,7 @@ use crate::ext::{self, blocking, carbons, last_activity, presence};
 use crate::log::Entry;
 use crate::session::{Form, What};
 use crate::walk::Walk;
-use crate::weight::{Weight, weigh};
+use crate::weight::{Way, Weight, weigh};
 
 /// At the sender's home: a stanza that one of its sessions sent. `from` is stamped, `to` is set unless it is meant for
 /// the account itself.
@@ -45,7 +45,7 @@ fn sent_message(walk: &mut Walk<'_>) -> Result<(), WalkError> {
     };
     // A note to oneself is logged and shown once, by the receiving walk.
     if to.to_bare() != own {
-        walk.weight = weigh(&walk.stanza);
+        walk.weight = weigh(&walk.stanza, Way::Sent);
         let xml = walk.stanza.encode();
         // Before the carbons: what other devices copy must be found in the archive under the same id.
         archive_own_copy(walk, &xml);
@@ -111,7 +111,7 @@ fn no_such_account(walk: &Walk<'_>) -> Result<(), WalkError> {
 fn received_message(walk: &mut Walk<'_>, kind: MessageType) -> Result<(), WalkError> {
     // Before the id of this home goes in: a sender cannot have assigned it.
     strip_forged(walk);
-    walk.weight = weigh(&walk.stanza);
+    walk.weight = weigh(&walk.stanza, Way::Received);
     let recipients = choose_recipients(walk, kind)?;
     if !walk.weight.is_logged() {
         let xml = walk.stanza.encode();
@@ -224,13 +224,13 @@ async fn received_iq(walk: &mut Walk<'_>, kind: IqType) -> Result<(), WalkError>
 }
 
 /// Takes away what only this home or its server may say: stanza ids that this home assigns (XEP-0359 §5), and delays in
-/// the server's name (XEP-0203 §4). Forged copies (XEP-0280 §10) need no removal: a copy comes from one's own bare JID,
-/// and the server stamps `from`.
+/// the server's name (XEP-0203 §4), and copies of messages (XEP-0280 §10), which no client ever sends. A client that
+/// checks who a copy is from would not be deceived, but not every client does.
 fn strip_forged(walk: &mut Walk<'_>) {
     if !matches!(walk.stanza.kind, Kind::Message(_)) {
         return;
     }
-    let suspicious = |namespace: &str| matches!(namespace, ns::STANZA_ID | ns::DELAY);
+    let suspicious = |namespace: &str| matches!(namespace, ns::STANZA_ID | ns::DELAY | ns::CARBONS);
     if !walk.stanza.children().any(|child| suspicious(child.ns)) {
         return;
     }
@@ -244,6 +244,7 @@ fn strip_forged(walk: &mut Walk<'_>) {
         match (child.ns, child.name) {
             (ns::STANZA_ID, "stanza-id") => claims("by", &[own]),
             (ns::DELAY, "delay") => claims("from", &[own, host]),
+            (ns::CARBONS, "received" | "sent") => true,
             _ => false,
         }
     });

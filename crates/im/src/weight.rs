@@ -4,7 +4,7 @@
 //! [`Weight`] of the walk, so that they never disagree.
 
 use posthaste_proto::ns;
-use posthaste_proto::stanza::{Kind, MessageType, Stanza};
+use posthaste_proto::stanza::{ChildRef, Kind, MessageType, Stanza};
 
 /// What a message is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -26,6 +26,15 @@ impl Weight {
     }
 }
 
+/// Which side of a message's road is being weighed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// At the sender's home.
+    Sent,
+    /// At the recipient's home.
+    Received,
+}
+
 /// Weighs a message by its type, its payloads and its processing hints.
 ///
 /// - XEP-0160 §3: `groupchat`, `headline` and `error` messages do not wait for an absent recipient; `normal` and
@@ -33,13 +42,13 @@ impl Weight {
 /// - XEP-0334 §4: `no-store` keeps a message out of the log, `no-permanent-store` out of the archive only,
 ///   `store` puts it in, `no-copy` (and XEP-0280's `private`) keeps it from other devices.
 /// - Receipts (XEP-0184) and markers (XEP-0333) wait like messages: they are what the other side's check marks are made of.
-pub fn weigh(stanza: &Stanza) -> Weight {
+pub fn weigh(stanza: &Stanza, way: Way) -> Weight {
     let Kind::Message(kind) = stanza.kind else {
         return Weight::default();
     };
     let mut content = Content::default();
     for child in stanza.children() {
-        content.see(child.ns, child.name);
+        content.see(&child);
     }
     let waits = match kind {
         MessageType::Normal | MessageType::Chat => content.is_lasting || content.store,
@@ -48,7 +57,7 @@ pub fn weigh(stanza: &Stanza) -> Weight {
     Weight {
         archive: waits && !content.no_store && !content.no_permanent_store,
         offline: waits && !content.no_store,
-        carbon: content.may_be_copied(kind),
+        carbon: content.may_be_copied(kind, way),
         hold: !content.is_lasting,
     }
 }
@@ -62,37 +71,146 @@ struct Content {
     no_permanent_store: bool,
     store: bool,
     private: bool,
+    has_body: bool,
+    /// Something that only instant messaging has: a receipt, a marker, a chat state.
+    is_im: bool,
     is_muc: bool,
+    is_invitation: bool,
 }
 
 impl Content {
-    fn see(&mut self, namespace: &str, name: &str) {
-        match (namespace, name) {
+    fn see(&mut self, child: &ChildRef<'_>) {
+        match (child.ns, child.name) {
             (ns::HINTS, "no-store") => self.no_store = true,
             (ns::HINTS, "no-permanent-store") => self.no_permanent_store = true,
             (ns::HINTS, "store") => self.store = true,
             (ns::HINTS, "no-copy") | (ns::CARBONS, "private") => self.private = true,
-            // XEP-0280 §6.1: what a room sends to its occupant is copied by nobody but the room.
-            (ns::MUC_USER, "x") => {
-                self.is_muc = true;
-                self.is_lasting = true;
-            }
+            (ns::CHAT_STATES, _) => self.is_im = true,
             // These accompany something or die with the moment.
-            (ns::HINTS | ns::CHAT_STATES | ns::STANZA_ID | ns::DELAY, _)
-            | (ns::CLIENT, "thread") => {}
-            _ => self.is_lasting = true,
+            (ns::HINTS | ns::STANZA_ID | ns::DELAY | ns::NICK, _) | (ns::CLIENT, "thread") => {}
+            _ => self.see_lasting(child),
         }
     }
 
-    /// XEP-0280 §6.1: chat messages, normal messages with something in them, and errors for them.
-    fn may_be_copied(&self, kind: MessageType) -> bool {
-        if self.private || self.is_muc {
+    fn see_lasting(&mut self, child: &ChildRef<'_>) {
+        self.is_lasting = true;
+        match (child.ns, child.name) {
+            (ns::CLIENT, "body") => self.has_body = true,
+            (ns::RECEIPTS | ns::MARKERS, _) => self.is_im = true,
+            (ns::CONFERENCE, "x") => self.is_invitation = true,
+            (ns::MUC_USER, "x") => {
+                self.is_muc = true;
+                let x = child.to_element();
+                self.is_invitation |= x.is_ok_and(|x| x.child("invite", ns::MUC_USER).is_some());
+            }
+            _ => {}
+        }
+    }
+
+    /// The rules of XEP-0280 §6.1.
+    fn may_be_copied(&self, kind: MessageType, way: Way) -> bool {
+        if self.private || kind == MessageType::Groupchat {
+            return false;
+        }
+        if self.is_invitation {
+            return true;
+        }
+        // What a room sends to its occupant is copied by nobody but the room.
+        if self.is_muc && way == Way::Received {
             return false;
         }
         match kind {
-            MessageType::Chat => true,
-            MessageType::Normal => self.is_lasting,
-            MessageType::Groupchat | MessageType::Headline | MessageType::Error => false,
+            // An error answers a message that other devices may have shown as sent; which one it was is not recorded,
+            // and groupchat, the only kind that would not have been copied to them, goes to rooms.
+            MessageType::Chat | MessageType::Error => true,
+            MessageType::Normal => self.has_body || self.is_im,
+            MessageType::Headline => self.is_im,
+            MessageType::Groupchat => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use posthaste_proto::xml::{Limits, StreamContext};
+
+    const BODY: &str = "<body>hi</body>";
+    const STATE: &str = "<composing xmlns='http://jabber.org/protocol/chatstates'/>";
+    const RECEIPT: &str = "<received xmlns='urn:xmpp:receipts' id='1'/>";
+    const MARKER: &str = "<displayed xmlns='urn:xmpp:chat-markers:0' id='1'/>";
+    const NO_STORE: &str = "<no-store xmlns='urn:xmpp:hints'/>";
+    const NO_PERMANENT: &str = "<no-permanent-store xmlns='urn:xmpp:hints'/>";
+    const STORE: &str = "<store xmlns='urn:xmpp:hints'/>";
+    const NO_COPY: &str = "<no-copy xmlns='urn:xmpp:hints'/>";
+    const PRIVATE: &str = "<private xmlns='urn:xmpp:carbons:2'/>";
+    const ROOM: &str = "<x xmlns='http://jabber.org/protocol/muc#user'/>";
+    const MEDIATED: &str =
+        "<x xmlns='http://jabber.org/protocol/muc#user'><invite from='a@b'/></x>";
+    const DIRECT: &str = "<x xmlns='jabber:x:conference' jid='room@b'/>";
+    const EVENT: &str = "<event xmlns='http://jabber.org/protocol/pubsub#event'/>";
+
+    /// The letters of what a message is worth: archive, offline, carbon, hold.
+    fn worth(kind: &str, content: &[&str], way: Way) -> String {
+        let xml = format!("<message type='{kind}'>{}</message>", content.concat());
+        let stanza = Stanza::parse(xml.as_bytes(), &Limits::default(), &StreamContext::client());
+        let Weight {
+            archive,
+            offline,
+            carbon,
+            hold,
+        } = weigh(&stanza.unwrap(), way);
+        let letters = [(archive, 'a'), (offline, 'o'), (carbon, 'c'), (hold, 'h')];
+        letters
+            .into_iter()
+            .filter(|(is, _)| *is)
+            .map(|(_, letter)| letter)
+            .collect()
+    }
+
+    #[test]
+    fn messages_are_worth_what_the_specifications_say() {
+        for (kind, content, expected) in [
+            ("chat", &[BODY][..], "aoc"),
+            ("chat", &[], "ch"),
+            ("chat", &[STATE], "ch"),
+            ("chat", &[BODY, STATE], "aoc"),
+            ("chat", &[RECEIPT], "aoc"),
+            ("chat", &[MARKER], "aoc"),
+            ("chat", &[MARKER, NO_STORE], "c"),
+            ("chat", &[BODY, NO_STORE], "c"),
+            ("chat", &[BODY, NO_PERMANENT], "oc"),
+            ("chat", &[STATE, STORE], "aoch"),
+            ("chat", &[BODY, NO_COPY], "ao"),
+            ("chat", &[BODY, PRIVATE], "ao"),
+            ("normal", &[BODY], "aoc"),
+            ("normal", &[STATE], "ch"),
+            ("normal", &[RECEIPT], "aoc"),
+            ("normal", &[EVENT], "ao"),
+            ("normal", &[DIRECT], "aoc"),
+            ("normal", &[MEDIATED], "aoc"),
+            ("headline", &[BODY], ""),
+            ("headline", &[EVENT], ""),
+            ("groupchat", &[BODY], ""),
+            ("groupchat", &[STATE], "h"),
+            ("error", &[BODY, "<error type='cancel'/>"], "c"),
+        ] {
+            assert_eq!(
+                worth(kind, content, Way::Received),
+                expected,
+                "{kind} {content:?}"
+            );
+            assert_eq!(
+                worth(kind, content, Way::Sent),
+                expected,
+                "{kind} {content:?}, sent"
+            );
+        }
+    }
+
+    #[test]
+    fn private_messages_in_rooms_are_copied_on_the_way_out_only() {
+        assert_eq!(worth("chat", &[BODY, ROOM], Way::Sent), "aoc");
+        assert_eq!(worth("chat", &[BODY, ROOM], Way::Received), "ao");
     }
 }

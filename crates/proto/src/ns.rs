@@ -106,6 +106,8 @@ pub const FAST: &str = "urn:xmpp:fast:0";
 pub const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
 /// Direct MUC invitations (XEP-0249).
 pub const CONFERENCE: &str = "jabber:x:conference";
+/// User nicknames (XEP-0172).
+pub const NICK: &str = "http://jabber.org/protocol/nick";
 /// PubSub events (XEP-0060).
 pub const PUBSUB_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
 /// OMEMO, the form in use (XEP-0384 0.3).
