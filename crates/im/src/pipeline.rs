@@ -27,7 +27,9 @@ pub async fn sent(walk: &mut Walk<'_>) -> Result<(), WalkError> {
     // First of all: nothing after this may see what only a server may write.
     strip_forged(walk);
     // Before anything leaves a trace: a blocked contact is not written to (XEP-0191 §3.3).
-    blocking::check_sent(walk)?;
+    if !blocking::lets_out(walk) {
+        return Ok(());
+    }
     match walk.stanza.kind {
         Kind::Message(_) => sent_message(walk),
         Kind::Presence(_) => presence::sent(walk).await,

@@ -178,7 +178,7 @@ impl RosterSet {
 }
 
 fn groups_of(item: &Element) -> Result<Vec<Box<str>>, StanzaError> {
-    let mut groups = Vec::new();
+    let mut groups: Vec<Box<str>> = Vec::new();
     for group in item
         .children()
         .filter(|child| child.is("group", ns::ROSTER))
@@ -189,7 +189,7 @@ fn groups_of(item: &Element) -> Result<Vec<Box<str>>, StanzaError> {
                 StanzaError::not_acceptable().with_text("a group's name is empty or too long")
             );
         }
-        if groups.iter().any(|known: &Box<str>| **known == *group) {
+        if groups.iter().any(|known| **known == *group) {
             return Err(StanzaError::bad_request().with_text("a group is named twice"));
         }
         if groups.len() == usize::from(MAX_GROUPS) {

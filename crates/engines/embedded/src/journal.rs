@@ -5,15 +5,16 @@
 //! last batch is complete in length and its content is not, and reads lengths out of torn bytes
 //! as if they were sound. Sectors of unsynced writes reach a disk in any order, so a power cut
 //! leaves exactly that (see `docs/decisions/0002-journal-tail.md`). Here the newest journal is
-//! read batch by batch, with every length bounded and every checksum compared, and copied up to
+//! read batch by batch, with every length bounded and every checksum compared, and cut off after
 //! its last whole batch.
 //!
-//! The copy matters even when nothing is torn: after a failed fsync the kernel shows pages that
-//! the disk does not have, and appending behind them would leave a hole in the middle of the
-//! journal after the next power cut. What the copy's own fsync has confirmed is on the disk.
+//! What stays is written over itself and synced, even when nothing is torn: after a failed fsync
+//! the kernel shows pages that the disk does not have, and appending behind them would leave a
+//! hole in the middle of the journal after the next power cut.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
@@ -83,7 +84,7 @@ pub(crate) fn mend(folder: &Path, unsynced_max: u64) -> Result<Option<Mended>, M
             torn: mended.torn,
         });
     }
-    rewrite(folder, &path, mended.kept).map_err(io(&path))?;
+    rewrite(&path, mended.kept).map_err(io(&path))?;
     Ok(Some(mended))
 }
 
@@ -238,16 +239,23 @@ fn up_to_the_last_nonzero(file: &mut impl Read) -> io::Result<u64> {
     }
 }
 
-/// Puts a copy of the first `len` bytes of `path` in its place.
-fn rewrite(folder: &Path, path: &Path, len: u64) -> io::Result<()> {
-    // Not named `.jnl`, so that fjall does not take a half-made copy for a journal.
-    let copy = path.with_extension("mending");
-    let mut into = File::create(&copy)?;
-    io::copy(&mut File::open(path)?.take(len), &mut into)?;
-    into.flush()?;
-    into.sync_all()?;
-    fs::rename(&copy, path)?;
-    File::open(folder)?.sync_all()
+/// Writes the first `len` bytes of `path` over themselves, cuts off the rest, and syncs.
+///
+/// Torn by a power cut this is harmless: a sector holds the same bytes before and after. And it
+/// needs no space, which a full disk does not have.
+fn rewrite(path: &Path, len: u64) -> io::Result<()> {
+    let file = File::options().read(true).write(true).open(path)?;
+    let mut chunk = vec![0; 256 * 1024];
+    let mut at = 0;
+    while at < len {
+        let rest = usize::try_from(len - at).unwrap_or(usize::MAX);
+        let part = rest.min(chunk.len());
+        file.read_exact_at(&mut chunk[..part], at)?;
+        file.write_all_at(&chunk[..part], at)?;
+        at += part as u64;
+    }
+    file.set_len(len)?;
+    file.sync_all()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use posthaste_kv::{Kv, Partition, Scan};
-use posthaste_proto::error::StanzaError;
+use posthaste_proto::error::{ErrorType, StanzaError};
 use posthaste_proto::jid::{BareJid, Jid};
 use posthaste_proto::ns;
 use posthaste_proto::stanza::{IqType, Kind, MessageType, PresenceType, Stanza};
@@ -122,18 +122,34 @@ impl BlockList {
 
 // ---- the effect -----------------------------------------------------------------------------------
 
-/// Refuses what the owner of the home sends to someone whom they have blocked (§3.3).
-pub fn check_sent(walk: &Walk<'_>) -> Result<(), WalkError> {
-    match &walk.stanza.to {
-        Some(to) if is_blocked(walk, to) => {
-            let blocked = Element::new("blocked", ns::BLOCKING_ERRORS);
-            // §3.3 shows type "cancel": sending it again in another form does not help.
-            let mut error = StanzaError::not_acceptable().with_app(blocked);
-            error.kind = posthaste_proto::error::ErrorType::Cancel;
-            Err(error.into())
-        }
-        _ => Ok(()),
+/// May this stanza go out? If not, the session that sent it has been told why (§3.3).
+pub fn lets_out(walk: &mut Walk<'_>) -> bool {
+    let is_blocked = walk
+        .stanza
+        .to
+        .as_ref()
+        .is_some_and(|to| is_blocked(walk, to));
+    if is_blocked {
+        tell_blocked(walk);
     }
+    !is_blocked
+}
+
+/// The error is in the blocked contact's name, so that it cannot come in by the ordinary way.
+fn tell_blocked(walk: &mut Walk<'_>) {
+    let mut error =
+        StanzaError::not_acceptable().with_app(Element::new("blocked", ns::BLOCKING_ERRORS));
+    // §3.3 shows type "cancel": sending it again in another form does not help.
+    error.kind = ErrorType::Cancel;
+    let Some(reply) = walk.stanza.error_reply(&error) else {
+        return;
+    };
+    let Some(attendee) = walk.session.and_then(|session| walk.home.attendee(session)) else {
+        return;
+    };
+    let session = attendee.session.clone();
+    walk.node.stats.stanza_errors.count();
+    walk.deliver(&session, What::Passing, reply.encode(), false);
 }
 
 /// May this stanza come in? An error is what its sender is told; `false` drops it silently (§3.3).

@@ -26,9 +26,11 @@ use std::sync::LazyLock;
 use futures_util::future::BoxFuture;
 use posthaste_proto::error::StanzaError;
 use posthaste_proto::jid::{BareJid, Jid};
+use posthaste_proto::ns;
 use posthaste_proto::stanza::{IqType, Kind, Stanza};
 use posthaste_proto::xml::Element;
 
+use crate::config::Config;
 use crate::error::WalkError;
 use crate::node::Node;
 use crate::walk::Walk;
@@ -122,6 +124,18 @@ pub struct HostQuery<'q> {
     pub from: &'q Jid,
     /// The whole IQ.
     pub stanza: &'q Stanza,
+}
+
+/// What a client is told once it has signed in (RFC 6120 §4.3.2), apart from what the stream itself can do.
+pub fn stream_features(config: &Config) -> Vec<Element> {
+    let feature = |name, ns| Element::new(name, ns);
+    let mut features = vec![
+        feature("csi", ns::CSI),
+        feature("ver", ns::ROSTER_VERSIONING),
+        feature("sub", ns::PRE_APPROVAL),
+    ];
+    features.extend(disco::server_caps(config));
+    features
 }
 
 type Key = (IqType, &'static str, &'static str);

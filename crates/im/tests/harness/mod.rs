@@ -73,14 +73,6 @@ impl World {
 
     /// The same on another store and with other settings.
     pub fn with(config: Config, kv: Arc<MemoryKv>) -> World {
-        for user in ["romeo", "juliet", "nurse"] {
-            let mut batch = Batch::new(Partition::new(format!("{user}@example.org")).unwrap());
-            batch.put(
-                Bytes::from_static(tables::ACCOUNT),
-                Bytes::from_static(&[1]),
-            );
-            kv.commit(batch).unwrap();
-        }
         let clock = Arc::new(TestClock(AtomicU64::new(1_795_338_487_000)));
         let node = Node::new(
             config,
@@ -88,7 +80,19 @@ impl World {
             clock.clone(),
             Arc::new(TestEntropy::default()),
         );
-        World { node, kv, clock }
+        let world = World { node, kv, clock };
+        ["romeo", "juliet", "nurse"].map(|user| world.add_account(user));
+        world
+    }
+
+    /// One more account.
+    pub fn add_account(&self, user: &str) {
+        let mut batch = Batch::new(Partition::new(format!("{user}@example.org")).unwrap());
+        batch.put(
+            Bytes::from_static(tables::ACCOUNT),
+            Bytes::from_static(&[1]),
+        );
+        self.kv.commit(batch).unwrap();
     }
 
     /// The same store under a new node, as after a restart.
@@ -231,4 +235,87 @@ pub fn body(xml: &str) -> Option<String> {
 /// A chat message.
 pub fn chat(to: &str, text: &str) -> String {
     format!("<message to='{to}' type='chat' id='{text}'><body>{text}</body></message>")
+}
+
+impl Client {
+    /// Sends an IQ and answers the reply to it; what else came by then is dropped.
+    pub async fn asks(&mut self, iq: &str) -> String {
+        self.send(iq).await;
+        let received = self.receives_until_quiet().await;
+        let is_reply = |xml: &&String| {
+            xml.starts_with("<iq ")
+                && (xml.contains("type='result'") || xml.contains("type='error'"))
+        };
+        received
+            .iter()
+            .find(is_reply)
+            .unwrap_or_else(|| panic!("no reply to {iq}: {received:?}"))
+            .clone()
+    }
+
+    /// Everything that comes now is, in any order, exactly this many stanzas, each with all its parts.
+    pub async fn receives(&mut self, expected: &[&[&str]]) {
+        let mut received = self.receives_until_quiet().await;
+        for parts in expected {
+            let has_all = |xml: &String| parts.iter().all(|part| xml.contains(part));
+            let Some(place) = received.iter().position(has_all) else {
+                panic!(
+                    "{}: nothing with {parts:?} in {received:#?}",
+                    self.connection.jid()
+                );
+            };
+            received.remove(place);
+        }
+        assert!(
+            received.is_empty(),
+            "{}: unexpected {received:#?}",
+            self.connection.jid()
+        );
+    }
+
+    /// Nothing comes.
+    pub async fn receives_nothing(&mut self) {
+        self.receives(&[]).await;
+    }
+}
+
+impl World {
+    /// A client that follows its roster and is available.
+    pub async fn following(&self, user: &str, resource: &str) -> Client {
+        let mut client = self.connect(user, resource).await;
+        client
+            .send("<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>")
+            .await;
+        client.send("<presence/>").await;
+        client.receives_until_quiet().await;
+        client
+    }
+
+    /// Both see each other from now on.
+    pub async fn befriend(&self, one: &str, other: &str) {
+        let mut first = self.connect(one, "befriend").await;
+        let mut second = self.connect(other, "befriend").await;
+        first
+            .send(&format!(
+                "<presence type='subscribe' to='{other}@example.org'/>"
+            ))
+            .await;
+        second
+            .send(&format!(
+                "<presence type='subscribed' to='{one}@example.org'/>"
+            ))
+            .await;
+        second
+            .send(&format!(
+                "<presence type='subscribe' to='{one}@example.org'/>"
+            ))
+            .await;
+        first
+            .send(&format!(
+                "<presence type='subscribed' to='{other}@example.org'/>"
+            ))
+            .await;
+        first.connection.close().await;
+        second.connection.close().await;
+    }
 }

@@ -137,10 +137,11 @@ fn notify(walk: &mut Walk<'_>) {
             .collect(),
         None => available_sessions(walk),
     };
-    let Some(from) = &walk.stanza.from else {
-        return;
+    let what = match &walk.stanza.from {
+        Some(from) => presence_of(from),
+        // The server speaks for the account: an error about something that was sent to nobody in particular.
+        None => What::Passing,
     };
-    let what = presence_of(from);
     let xml = walk.stanza.encode();
     for session in sessions {
         walk.deliver(&session, what, xml.clone(), true);
