@@ -4,7 +4,7 @@
 //! Prints `acked <n>` when the first `n` batches are durable, `failed` when the store has failed
 //! and `opened <n>` when it was opened with `n` batches in it.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used)]
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
 
 #[path = "../tests/crash/history.rs"]
 #[allow(dead_code)] // the model in it is the test's side

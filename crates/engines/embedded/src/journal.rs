@@ -332,6 +332,33 @@ mod tests {
         }
     }
 
+    /// Why this module exists. When this fails, fjall has learnt to do it by itself.
+    #[test]
+    fn fjall_alone_does_not_open_what_a_power_cut_leaves() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Database::builder(dir.path()).open();
+        let key = |number: u8| [number];
+        {
+            let db = open().unwrap();
+            let rows = db.keyspace("rows", KeyspaceCreateOptions::default).unwrap();
+            rows.insert(key(1), "synced").unwrap();
+            db.persist(PersistMode::SyncAll).unwrap();
+            rows.insert(key(2), vec![7; 3000]).unwrap();
+        }
+        // The batch's third sector did not reach the disk.
+        let path = dir.path().join("0.jnl");
+        let mut journal = fs::read(&path).unwrap();
+        journal[1024..1536].fill(0);
+        fs::write(&path, journal).unwrap();
+        assert!(matches!(open(), Err(fjall::Error::JournalRecovery(_))));
+
+        assert!(mend(dir.path(), 4000).unwrap().unwrap().torn > 0);
+        let db = open().unwrap();
+        let rows = db.keyspace("rows", KeyspaceCreateOptions::default).unwrap();
+        assert_eq!(rows.get(key(1)).unwrap().unwrap(), "synced");
+        assert_eq!(rows.get(key(2)).unwrap(), None);
+    }
+
     #[test]
     fn more_loss_than_can_have_been_unsynced_is_damage_and_left_alone() {
         let mut journal = journal_of(&[b"one", &[7; 3000]]);

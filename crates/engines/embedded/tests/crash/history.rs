@@ -21,7 +21,7 @@ pub(crate) fn batch(number: u64) -> Batch {
     let len = if number % STRETCH < LARGE_IN_STRETCH {
         10_000 + dice % 60_000
     } else {
-        dice % 1200
+        dice % 5000
     };
     batch.put(log_key(number), value(number, len));
     match dice % 64 {
