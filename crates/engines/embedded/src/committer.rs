@@ -1,13 +1,14 @@
 //! The one thread that writes: it takes whatever was committed since its last round, hands it
 //! to fjall as one batch, syncs, and moves the commit line.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fjall::{AbstractTree, OwnedWriteBatch, PersistMode};
+use fjall::{AbstractTree, OwnedWriteBatch, PersistMode, Slice};
 
-use crate::overlay::Generation;
+use crate::overlay::{Generation, Range, between};
 use crate::sweep::{Sweep, keys_of};
 use crate::{Shared, Tables};
 
@@ -22,117 +23,171 @@ const LEVEL_0_RUNS_MAX: usize = 20;
 /// How often the waiting looks again: short against a flush, which takes tens of milliseconds.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
+/// What the committer does next.
+enum Next {
+    /// Write what was committed.
+    Round(Arc<Generation>),
+    /// Nothing was committed: there is time for a page of a sweep.
+    Sweep,
+    Close,
+}
+
 /// Runs the committer until the store is closed, then lets go of everything.
-pub(crate) fn run(shared: &Shared, tables: Tables) {
+pub(crate) fn run(shared: &Shared, tables: Tables, sweeps: Vec<Sweep>) {
     // A panic below must not leave sessions waiting for acknowledgements that never come.
     let on_the_way_out = FailOnPanic(shared);
-    let sound = rounds(shared, &tables);
-    if !sound {
+    let mut committer = Committer {
+        shared,
+        next_sweep: sweeps.last().map_or(0, |last| last.number + 1),
+        tables,
+        sweeps,
+    };
+    if let Err(error) = committer.work() {
+        tracing::error!(
+            folder = %shared.folder.display(), %error,
+            "the store cannot write; nothing more is acknowledged until it is opened again"
+        );
+        shared.line.fail();
         shared.wait_for_close();
     }
-    drop(tables);
+    drop(committer);
     shared.let_go();
     drop(on_the_way_out);
 }
 
-/// Says whether everything committed is durable.
-fn rounds(shared: &Shared, tables: &Tables) -> bool {
-    let mut last_round = None;
-    while let Some(generation) = shared.next_generation(last_round) {
-        last_round = Some(Instant::now());
-        if let Err(error) = round(shared, tables, &generation) {
-            return failed(shared, &error);
+struct Committer<'a> {
+    shared: &'a Shared,
+    tables: Tables,
+    /// What is still to be swept, by number, never overlapping. Readers see what was last
+    /// published of it.
+    sweeps: Vec<Sweep>,
+    next_sweep: u64,
+}
+
+impl Committer<'_> {
+    /// Works until the store is closing and everything committed is durable.
+    fn work(&mut self) -> fjall::Result<()> {
+        let mut last_round = None;
+        loop {
+            match self.shared.next(last_round, !self.sweeps.is_empty()) {
+                Next::Round(generation) => {
+                    last_round = Some(Instant::now());
+                    self.round(&generation)?;
+                }
+                Next::Sweep => {}
+                // What is left of sweeps is noted down.
+                Next::Close => return self.tables.db.persist(PersistMode::SyncAll),
+            }
+            self.sweep_page()?;
         }
     }
-    match tables.db.persist(PersistMode::SyncAll) {
-        Ok(()) => true,
-        Err(error) => failed(shared, &error),
-    }
-}
 
-fn failed(shared: &Shared, error: &fjall::Error) -> bool {
-    tracing::error!(
-        folder = %shared.folder.display(), %error,
-        "the store cannot write; nothing more is acknowledged until it is opened again"
-    );
-    shared.line.fail();
-    false
-}
-
-fn round(shared: &Shared, tables: &Tables, generation: &Arc<Generation>) -> fjall::Result<()> {
-    wait_for_flushes(tables)?;
-    let sweeps = write(tables, generation)?;
-    if sweeps.is_empty() {
+    fn round(&mut self, generation: &Generation) -> fjall::Result<()> {
+        wait_for_flushes(&self.tables)?;
+        let new_sweeps = self.write(generation)?;
         // The tables have it all now; it need not be synced to be read.
-        shared.forget_written();
-    }
-    let syncing = Instant::now();
-    tables.db.persist(PersistMode::SyncData)?;
-    let synced = syncing.elapsed();
-    shared
-        .line
-        .advance(generation.last_ticket, generation.bytes);
-    let waited = generation.since.map_or(synced, |since| since.elapsed());
-    shared
-        .counters
-        .round(generation.batches, generation.bytes, waited, synced);
+        self.shared
+            .forget_written(new_sweeps.then_some(&self.sweeps));
 
-    if !sweeps.is_empty() {
-        sweep(tables, &sweeps)?;
-        shared.forget_written();
-    }
-    if shared.disk.wrote(generation.bytes) {
-        shared.look_at_size(tables);
-    }
-    Ok(())
-}
-
-/// Hands the generation to fjall as one batch. Answers the ranges that are still to be swept.
-fn write(tables: &Tables, generation: &Generation) -> fjall::Result<Vec<Sweep>> {
-    let rows = &tables.rows;
-    let capacity = generation.all().count();
-    let mut batch = OwnedWriteBatch::with_capacity(tables.db.clone(), capacity);
-    let mut budget = RANGE_KEYS_IN_BATCH;
-    let mut sweeps = Vec::new();
-    for (from, to) in generation.deleted_ranges() {
-        // One more than fits, to see whether that is all.
-        let keys = keys_of(rows, from, to, budget + 1)?;
-        if keys.len() > budget {
-            let sweep = Sweep {
-                from: from.clone(),
-                to: to.clone(),
-                keep: generation
-                    .rows(from, to)
-                    .map(|(key, _)| key.clone())
-                    .collect(),
-            };
-            batch.insert(rows, Sweep::note_key(sweeps.len()), sweep.note());
-            sweeps.push(sweep);
-            continue;
+        let syncing = Instant::now();
+        self.tables.db.persist(PersistMode::SyncData)?;
+        let synced = syncing.elapsed();
+        let shared = self.shared;
+        shared
+            .line
+            .advance(generation.last_ticket, generation.bytes);
+        let waited = generation.since.map_or(synced, |since| since.elapsed());
+        shared
+            .counters
+            .round(generation.batches, generation.bytes, waited, synced);
+        if shared.disk.wrote(generation.bytes) {
+            shared.look_at_size(&self.tables);
         }
-        budget -= keys.len();
-        for key in keys {
-            if !generation.changes_key(&key) {
-                batch.remove(rows, key);
+        Ok(())
+    }
+
+    /// Hands the generation to fjall as one batch. Says whether the sweeps have changed.
+    fn write(&mut self, generation: &Generation) -> fjall::Result<bool> {
+        let rows = &self.tables.rows;
+        let capacity = generation.all().count();
+        let mut batch = OwnedWriteBatch::with_capacity(self.tables.db.clone(), capacity);
+        let (mut changed, mut new) = (false, Vec::new());
+        for sweep in &mut self.sweeps {
+            if keep_written(sweep, generation) {
+                sweep.note_in(&mut batch, rows);
+                changed = true;
             }
         }
-    }
-    for (key, value) in generation.all() {
-        match value {
-            Some(value) => batch.insert(rows, key.clone(), value.clone()),
-            None => batch.remove(rows, key.clone()),
+        let mut budget = RANGE_KEYS_IN_BATCH;
+        for (from, to) in generation.deleted_ranges() {
+            let mut remove = |key: &Slice| {
+                if !generation.changes_key(key) {
+                    batch.remove(rows, key.clone());
+                }
+            };
+            // Of what is being swept only the spared keys are left to delete.
+            for sweep in &self.sweeps {
+                sweep.spared(from, to).for_each(&mut remove);
+            }
+            for (from, to) in not_swept(from, to, &self.sweeps) {
+                // One more than fits, to see whether that is all.
+                let keys = keys_of(rows, &from, &to, budget + 1)?;
+                if keys.len() > budget {
+                    new.push((from, to));
+                } else {
+                    budget -= keys.len();
+                    keys.iter().for_each(&mut remove);
+                }
+            }
         }
+        changed |= !new.is_empty();
+        for (from, to) in new {
+            let mut sweep = Sweep::new(self.next_sweep, from, to, BTreeSet::new());
+            keep_written(&mut sweep, generation);
+            sweep.note_in(&mut batch, rows);
+            self.sweeps.push(sweep);
+            self.next_sweep += 1;
+        }
+        for (key, value) in generation.all() {
+            match value {
+                Some(value) => batch.insert(rows, key.clone(), value.clone()),
+                None => batch.remove(rows, key.clone()),
+            }
+        }
+        batch.commit()?;
+        Ok(changed)
     }
-    batch.commit()?;
-    Ok(sweeps)
+
+    fn sweep_page(&mut self) -> fjall::Result<()> {
+        let Some(first) = self.sweeps.first_mut() else {
+            return Ok(());
+        };
+        wait_for_flushes(&self.tables)?;
+        if first.page(&self.tables)? {
+            self.sweeps.remove(0);
+            self.shared.publish(&self.sweeps);
+        }
+        Ok(())
+    }
 }
 
-fn sweep(tables: &Tables, sweeps: &[Sweep]) -> fjall::Result<()> {
-    for (number, sweep) in sweeps.iter().enumerate() {
-        sweep.run(&tables.db, &tables.rows, || wait_for_flushes(tables))?;
-        tables.rows.remove(Sweep::note_key(number))?;
-    }
-    Ok(())
+/// The parts of a range that no sweep covers.
+fn not_swept(from: &Slice, to: &Slice, sweeps: &[Sweep]) -> Vec<Range> {
+    let swept = sweeps
+        .iter()
+        .map(|sweep| (sweep.from.clone(), sweep.to.clone()))
+        .collect();
+    between(from.clone(), to.clone(), swept)
+}
+
+/// Makes a sweep spare what a generation writes. Says whether that is anything new.
+fn keep_written(sweep: &mut Sweep, generation: &Generation) -> bool {
+    let before = sweep.keep.len();
+    let written = generation
+        .rows(&sweep.from, &sweep.to)
+        .filter(|(_, value)| value.is_some());
+    sweep.keep.extend(written.map(|(key, _)| key.clone()));
+    sweep.keep.len() > before
 }
 
 fn wait_for_flushes(tables: &Tables) -> fjall::Result<()> {
@@ -159,13 +214,18 @@ impl Drop for FailOnPanic<'_> {
 }
 
 impl Shared {
-    /// Waits for commits and takes them; `None` once the store is closing and all are written.
-    fn next_generation(&self, last_round: Option<Instant>) -> Option<Arc<Generation>> {
-        self.pace(last_round);
+    /// Waits for commits and takes them, unless there is something to sweep meanwhile.
+    fn next(&self, last_round: Option<Instant>, sweeping: bool) -> Next {
+        if !sweeping {
+            self.pace(last_round);
+        }
         let mut state = self.lock();
         while state.active.is_empty() {
             if state.closing {
-                return None;
+                return Next::Close;
+            }
+            if sweeping {
+                return Next::Sweep;
             }
             state.committer_waits = true;
             state = self
@@ -176,7 +236,7 @@ impl Shared {
         state.committer_waits = false;
         let generation = Arc::new(std::mem::take(&mut state.active));
         state.writing = Some(generation.clone());
-        Some(generation)
+        Next::Round(generation)
     }
 
     /// Leaves a little time between two rounds, in which commits gather: a sync costs the same
@@ -194,10 +254,22 @@ impl Shared {
         }
     }
 
-    fn forget_written(&self) {
-        let written = self.lock().writing.take();
+    /// The tables have what was being written; `sweeps` are those that have changed with it.
+    fn forget_written(&self, sweeps: Option<&Vec<Sweep>>) {
+        let sweeps = sweeps.map(|sweeps| Arc::new(sweeps.clone()));
+        let mut state = self.lock();
+        // Both at once: a key that is spared from now on is hidden until now by what is written.
+        if let Some(sweeps) = sweeps {
+            state.sweeps = sweeps;
+        }
+        let written = state.writing.take();
+        drop(state);
         // Thousands of keys may be freed here: not under the lock.
         drop(written);
+    }
+
+    fn publish(&self, sweeps: &[Sweep]) {
+        self.lock().sweeps = Arc::new(sweeps.to_vec());
     }
 
     fn wait_for_close(&self) {

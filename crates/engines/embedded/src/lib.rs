@@ -42,6 +42,7 @@ use crate::journal::MendError;
 use crate::overlay::{Changes, Generation, changes};
 use crate::stats::Counters;
 pub use crate::stats::{CommitStats, LATENCY_BOUNDS_SECONDS, Latency};
+use crate::sweep::Sweep;
 
 /// How many times [`EmbeddedOptions::max_undurable_bytes`] may wait before commits are refused.
 /// Callers that ask for room leave a gap: each of many may pass at once.
@@ -202,6 +203,8 @@ struct State {
     active: Generation,
     /// What the committer is writing.
     writing: Option<Arc<Generation>>,
+    /// Which of the tables' keys are deleted although they are still there.
+    sweeps: Arc<Vec<Sweep>>,
     committer_waits: bool,
     closing: bool,
 }
@@ -234,12 +237,15 @@ impl Embedded {
             );
         }
         let tables = open_tables(&fjall, &options)?;
-        sweep::finish_noted(&tables.db, &tables.rows)
-            .map_err(|error| OpenError::tables(&fjall, error))?;
+        let sweeps =
+            Sweep::noted(&tables.rows).map_err(|error| OpenError::tables(&fjall, error))?;
 
         let shared = Arc::new(Shared {
             folder: folder.to_path_buf(),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                sweeps: Arc::new(sweeps.clone()),
+                ..State::default()
+            }),
             wake: Condvar::new(),
             line: Arc::new(CommitLine::new(options.max_undurable_bytes)),
             tables: RwLock::new(Some(tables.clone())),
@@ -255,7 +261,7 @@ impl Embedded {
         let for_thread = shared.clone();
         thread::Builder::new()
             .name("committer".to_owned())
-            .spawn(move || committer::run(&for_thread, tables))
+            .spawn(move || committer::run(&for_thread, tables, sweeps))
             .map_err(|error| OpenError::io(folder, error))?;
         Ok(Arc::new(Self { shared }))
     }

@@ -12,6 +12,7 @@ use posthaste_kv::{Batch, Op, Ticket};
 use smallvec::SmallVec;
 
 use crate::keys;
+use crate::sweep::Sweep;
 
 /// The bounds of a range of stored keys: inclusive, exclusive.
 pub(crate) type Range = (Slice, Slice);
@@ -172,11 +173,13 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Looks at the range through `generations`, the oldest first.
+    /// Looks at the range through `generations`, the oldest first, and `sweeps`, which are older
+    /// than all of them.
     pub(crate) fn over<'a>(
         from: Slice,
         to: Slice,
         generations: impl Iterator<Item = &'a Generation>,
+        sweeps: &[Sweep],
     ) -> Self {
         let mut window = Self::default();
         if from >= to {
@@ -194,18 +197,46 @@ impl Window {
                 window.rows.insert(key.clone(), value.cloned());
             }
         }
-        let mut at = from;
-        for (start, end) in gone.ranges {
-            if at < start {
-                window.on_disk.push((at, start));
+        let kept = kept_by(sweeps, &from, &to, &gone);
+        for sweep in sweeps {
+            if sweep.from < to && from < sweep.to {
+                gone.delete_range(sweep.from.clone(), sweep.to.clone());
             }
-            at = end;
         }
-        if at < to {
-            window.on_disk.push((at, to));
+        window.on_disk = between(from, to, gone.ranges);
+        if !kept.is_empty() {
+            window.on_disk.extend(kept);
+            window.on_disk.sort();
         }
         window
     }
+}
+
+/// What sweeps spare and no later range has deleted: each key as a range of its own.
+fn kept_by(sweeps: &[Sweep], from: &Slice, to: &Slice, gone: &Generation) -> Vec<Range> {
+    sweeps
+        .iter()
+        .flat_map(|sweep| sweep.spared(from, to))
+        .filter(|key| !gone.deletes(key))
+        .map(|key| (key.clone(), Slice::from([key, &[0][..]].concat())))
+        .collect()
+}
+
+/// What is left from `from` to `to` without `gone`, which do not overlap.
+pub(crate) fn between(from: Slice, to: Slice, gone: BTreeMap<Slice, Slice>) -> Vec<Range> {
+    let mut left = Vec::new();
+    let mut at = from;
+    for (start, end) in gone {
+        let start = start.min(to.clone());
+        if at < start {
+            left.push((at.clone(), start));
+        }
+        at = at.max(end);
+    }
+    if at < to {
+        left.push((at, to));
+    }
+    left
 }
 
 #[cfg(test)]
@@ -241,6 +272,23 @@ mod tests {
     }
 
     #[test]
+    fn a_window_shows_what_a_sweep_spares_unless_it_was_deleted_since() {
+        let keep = ["c", "e", "g"].map(slice).into();
+        let sweep = Sweep::new(0, slice("b"), slice("h"), keep);
+        let newer = generation(vec![delete_range("d", "f"), put("b")]);
+        let window = Window::over(slice("a"), slice("z"), [&newer].into_iter(), &[sweep]);
+        let point = |key: &str| (slice(key), slice(&format!("{key}\0")));
+        let expected = [
+            (slice("a"), slice("b")),
+            point("c"),
+            point("g"),
+            (slice("h"), slice("z")),
+        ];
+        assert_eq!(window.on_disk, expected);
+        assert_eq!(window.rows.len(), 1);
+    }
+
+    #[test]
     fn ranges_that_touch_become_one() {
         let it = generation(vec![
             delete_range("a", "c"),
@@ -261,7 +309,7 @@ mod tests {
         let older = generation(vec![put("b"), put("p"), delete_range("x", "y")]);
         let mut newer = generation(vec![delete_range("a", "c"), put("bb")]);
         newer.add(smallvec![Change::Delete(slice("p"))], Ticket::DURABLE, 1);
-        let window = Window::over(slice("a"), slice("z"), [&older, &newer].into_iter());
+        let window = Window::over(slice("a"), slice("z"), [&older, &newer].into_iter(), &[]);
         let rows: Vec<_> = window.rows.into_iter().collect();
         assert_eq!(rows, [(slice("bb"), Some(slice("v"))), (slice("p"), None)]);
         assert_eq!(

@@ -16,15 +16,19 @@ impl State {
             Known::Unknown => {}
             known => return known,
         }
-        match &self.writing {
-            Some(writing) => writing.get(stored),
-            None => Known::Unknown,
+        match self.writing.as_ref().map(|writing| writing.get(stored)) {
+            None | Some(Known::Unknown) => {}
+            Some(known) => return known,
         }
+        if self.sweeps.iter().any(|sweep| sweep.hides(stored)) {
+            return Known::Deleted;
+        }
+        Known::Unknown
     }
 
     fn window(&self, from: Slice, to: Slice) -> Window {
         let generations = self.writing.as_deref().into_iter().chain([&self.active]);
-        Window::over(from, to, generations)
+        Window::over(from, to, generations, &self.sweeps)
     }
 
     /// The value under a stored key, wherever it is.

@@ -39,6 +39,20 @@ pub(crate) fn batch(number: u64) -> Batch {
         12..16 => {
             batch.put(format!("roster/{}", dice % 50), value(number, 80));
         }
+        // Enough keys for a deletion that takes more than one go ...
+        16 => {
+            for item in 0..900 {
+                batch.put(format!("many/{}/{item:03}", dice % 4), value(item, 8));
+            }
+        }
+        // ... in which something is written again.
+        17 => {
+            batch.delete_range("many/", "many0");
+            batch.put(
+                format!("many/{}/{:03}", dice % 4, dice % 900),
+                value(number, 8),
+            );
+        }
         _ => {}
     }
     batch.put(LAST, number.to_string());
