@@ -13,7 +13,7 @@
 //! hole in the middle of the journal after the next power cut.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -109,9 +109,7 @@ fn newest(folder: &Path) -> io::Result<Option<PathBuf>> {
 fn measure(path: &Path) -> io::Result<Mended> {
     let mut file = BufReader::with_capacity(64 * 1024, File::open(path)?);
     let kept = whole_batches(&mut file)?;
-    let mut file = file.into_inner();
-    file.seek(SeekFrom::Start(kept))?;
-    let torn = up_to_the_last_nonzero(&mut file)?;
+    let torn = up_to_the_last_nonzero(file.get_ref(), kept)?;
     Ok(Mended { kept, torn })
 }
 
@@ -221,21 +219,31 @@ fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
         .expect("the offsets above lie within their entries")
 }
 
-/// How many bytes lie before the zeros that a journal is padded with.
-fn up_to_the_last_nonzero(file: &mut impl Read) -> io::Result<u64> {
-    let mut chunk = vec![0; 64 * 1024];
-    let (mut read, mut torn) = (0, 0);
+/// How many bytes after `from` lie before the zeros that a journal is padded with.
+fn up_to_the_last_nonzero(file: &File, from: u64) -> io::Result<u64> {
+    const CHUNK_BYTES: usize = 64 * 1024;
+    let zeros = [0; CHUNK_BYTES];
+    let mut chunk = [0; CHUNK_BYTES];
+    let (mut at, mut end) = (from, from);
     loop {
-        let len = match file.read(&mut chunk) {
-            Ok(0) => return Ok(torn),
+        // Padding that was never written is a hole, which need not be read.
+        at = match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
+            Ok(data) => data,
+            Err(rustix::io::Errno::NXIO) => return Ok(end - from),
+            Err(error) => return Err(error.into()),
+        };
+        let len = match file.read_at(&mut chunk, at) {
+            Ok(0) => return Ok(end - from),
             Ok(len) => len,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
-        if let Some(last) = chunk[..len].iter().rposition(|&byte| byte != 0) {
-            torn = read + last as u64 + 1;
+        if chunk[..len] != zeros[..len]
+            && let Some(last) = chunk[..len].iter().rposition(|&byte| byte != 0)
+        {
+            end = at + last as u64 + 1;
         }
-        read += len as u64;
+        at += len as u64;
     }
 }
 
