@@ -194,14 +194,23 @@ impl Stanza {
 
     /// Adds a child at the end.
     pub fn push_child(&mut self, child: &Element) {
-        let mut xml = Vec::with_capacity(128);
-        child.write(&mut xml, ns::CLIENT);
-        // An `Element` can only be written well-formed, unless its builder was given a name that is none.
-        let scanned = scan_child(&xml);
-        debug_assert!(scanned.is_ok(), "an element with a bad name: {scanned:?}");
-        if let Ok((child, _)) = scanned {
-            self.append(child, &xml);
-        }
+        let mut content: Vec<u8> = std::mem::take(&mut self.content).into();
+        let from = content.len();
+        child.write(&mut content, ns::CLIENT);
+        debug_assert!(
+            scan_child(&content[from..]).is_ok(),
+            "an element with a bad name"
+        );
+        // An element is written as `<name xmlns='…'`, the declaration only where it is needed.
+        let declared = (child.ns() != ns::CLIENT).then(|| {
+            let at = from + 1 + child.name().len() + " xmlns='".len();
+            let length = memchr::memchr(b'\'', &content[at..]).unwrap_or(0);
+            (at, at + length)
+        });
+        let mut child = written(from, child.name().len(), declared);
+        child.set_end(content.len());
+        self.children.push(child);
+        self.content = content.into();
     }
 
     /// Adds a child at the end that is XML for a place where the default namespace is `jabber:client`.
@@ -221,8 +230,7 @@ impl Stanza {
     }
 
     fn append(&mut self, child: Child, xml: &[u8]) {
-        let mut content = Vec::with_capacity(self.content.len() + xml.len());
-        content.extend_from_slice(&self.content);
+        let mut content: Vec<u8> = std::mem::take(&mut self.content).into();
         self.children.push(child.moved_on(content.len()));
         content.extend_from_slice(xml);
         self.content = content.into();

@@ -286,6 +286,73 @@ mod tests {
     }
 
     #[test]
+    fn a_language_is_inherited_from_the_stream() {
+        let context = StreamContext {
+            lang: Some("de".into()),
+            ..StreamContext::client()
+        };
+        let lang = |xml: &[u8]| {
+            Stanza::parse(xml, &Limits::default(), &context)
+                .unwrap()
+                .lang
+        };
+        assert_eq!(lang(b"<presence/>").as_deref(), Some("de"));
+        assert_eq!(lang(b"<presence xml:lang='en'/>").as_deref(), Some("en"));
+    }
+
+    #[test]
+    fn a_websocket_message_declares_its_own_namespace() {
+        let framed = StreamContext::framed(None);
+        let parse = |xml: &[u8]| Stanza::parse(xml, &Limits::default(), &framed);
+        let stanza = parse(b"<message xmlns='jabber:client'><body>hi</body></message>").unwrap();
+        assert_eq!(stanza.encode(), "<message><body>hi</body></message>");
+        for other in [
+            "<message/>",
+            "<message xmlns='jabber:server'/>",
+            "<a xmlns='jabber:client'/>",
+        ] {
+            assert!(
+                matches!(parse(other.as_bytes()), Err(StanzaParseError::NotAStanza)),
+                "{other}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_stanza_that_cannot_be_processed_gets_an_error_that_fits() {
+        use crate::error::Condition::{BadRequest, JidMalformed};
+        let cases = [
+            ("<iq type='get'><a/></iq>", BadRequest),
+            ("<iq id='1'><a/></iq>", BadRequest),
+            ("<iq id='1' type='get'/>", BadRequest),
+            ("<iq id='1' type='set'><a/><b/></iq>", BadRequest),
+            ("<presence type='away'/>", BadRequest),
+            ("<message to='a b@c'/>", JidMalformed),
+            ("<message from='@c'/>", JidMalformed),
+        ];
+        for (xml, condition) in cases {
+            let parsed =
+                Stanza::parse(xml.as_bytes(), &Limits::default(), &StreamContext::client());
+            let Err(StanzaParseError::Refused(refusal)) = parsed else {
+                panic!("{xml}")
+            };
+            assert_eq!(refusal.error.condition, condition, "{xml}");
+            assert_eq!(refusal.reply.unwrap().error(), Some(refusal.error));
+        }
+        let result = "<iq type='result' id='1'><a/><b/></iq>";
+        let parsed = Stanza::parse(
+            result.as_bytes(),
+            &Limits::default(),
+            &StreamContext::client(),
+        );
+        assert!(matches!(parsed, Err(StanzaParseError::Refused(r)) if r.reply.is_none()));
+        assert_eq!(
+            parse("<message type='loud'/>").kind,
+            Kind::Message(MessageType::Normal)
+        );
+    }
+
+    #[test]
     fn a_namespace_cannot_be_disguised() {
         let stanza =
             parse("<message><a xmlns='urn:xmpp:&#115;id:0'/><b xmlns='a&amp;b'/></message>");
