@@ -377,7 +377,8 @@ mod tests {
             let mut delivery = Delivery::default();
             let (mut known, mut taken) = (Vec::new(), BTreeSet::new());
             for (step, pick) in steps {
-                let picked = known.get(pick as usize % known.len().max(1)).copied();
+                let place = usize::try_from(pick).unwrap() % known.len().max(1);
+                let picked = known.get(place).copied();
                 match (step, picked) {
                     (0, _) => {
                         let next = delivery.next_id(Timestamp(1));
