@@ -24,6 +24,7 @@ use posthaste_proto::stream::sm;
 use posthaste_proto::xml::Element;
 
 use crate::catch_up;
+use crate::clock::Timestamp;
 use crate::home::Home;
 use crate::node::Node;
 use crate::pipeline;
@@ -52,8 +53,7 @@ const REQUEST: &[u8] = b"<r xmlns='urn:xmpp:sm:3'/>";
 /// So many commits may be on their way for one session; then its next stanza waits, which is back-pressure enough.
 const MAX_UNDURABLE: usize = 1024;
 
-/// A bound session's connection. Dropping it without [`Connection::close`] or [`Connection::detach`] leaves the session
-/// without a reader until it is replaced; gates do not do that.
+/// A bound session's connection. Dropping it (a task that panics does) counts as a lost connection.
 #[derive(Debug)]
 pub struct Connection {
     node: Arc<Node>,
@@ -64,6 +64,18 @@ pub struct Connection {
     answers: Vec<Bytes>,
     /// The count that the client asked to have acknowledged, and the ticket it waits for.
     ack_wanted: Option<Ticket>,
+    /// Has the session been told that this connection is over?
+    over: bool,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // What needs to wait is left to housekeeping.
+        if let Some(deadline) = self.let_go() {
+            self.node
+                .expect_resumption(deadline, self.session.id, self.session.jid.clone());
+        }
+    }
 }
 
 impl Connection {
@@ -80,6 +92,7 @@ impl Connection {
             epoch,
             answers: Vec::new(),
             ack_wanted: None,
+            over: false,
         }
     }
 
@@ -328,38 +341,38 @@ impl Connection {
     }
 
     /// The client closed its stream: the session ends now (RFC 6120 §4.4).
-    pub async fn close(self) {
-        self.node.end_session(&self.home.jid, self.session.id).await;
+    pub async fn close(mut self) {
+        if self.let_go().is_some() {
+            self.node.end_session(&self.home.jid, self.session.id).await;
+        }
     }
 
     /// The connection is lost, or is being closed with an error: the session waits to be resumed, if it may be.
-    pub async fn detach(self) {
-        let now = self.node.now();
-        let deadline = {
-            let mut state = self.session.state();
-            if state.epoch != self.epoch {
-                // Another connection has taken over.
-                return;
-            }
-            let resume_millis = state.sm.as_ref().map_or(0, |sm| sm.resume_millis);
-            // A session that was closed to make room for another one does not come back.
-            let replaced = state
-                .closing
-                .as_ref()
-                .is_some_and(|error| error.condition == StreamCondition::Conflict);
-            let resumable = resume_millis > 0 && !replaced && !state.ended;
-            resumable.then(|| {
-                state.detach(now);
-                now.plus_millis(resume_millis)
-            })
+    pub async fn detach(mut self) {
+        let Some(deadline) = self.let_go() else {
+            return;
         };
-        match deadline {
-            Some(deadline) => {
-                self.node
-                    .expect_resumption(deadline, self.session.id, self.session.jid.clone());
-            }
-            None => self.node.end_session(&self.home.jid, self.session.id).await,
+        if deadline > self.node.now() {
+            self.node
+                .expect_resumption(deadline, self.session.id, self.session.jid.clone());
+        } else {
+            self.node.end_session(&self.home.jid, self.session.id).await;
         }
+    }
+
+    /// Takes this connection off its session. Answers when the session ends if nobody resumes it; `None` when it is no
+    /// longer this connection's: another one has taken over, or it has ended.
+    fn let_go(&mut self) -> Option<Timestamp> {
+        if std::mem::replace(&mut self.over, true) {
+            return None;
+        }
+        let now = self.node.now();
+        let mut state = self.session.state();
+        if state.epoch != self.epoch || state.ended {
+            return None;
+        }
+        state.detach(now);
+        Some(now.plus_millis(state.resume_millis()))
     }
 }
 

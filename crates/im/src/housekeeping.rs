@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use posthaste_kv::Batch;
+use posthaste_proto::jid::BareJid;
 
 use crate::error::WalkError;
 use crate::home::Home;
 use crate::node::Node;
 use crate::retention::{self, Round};
+use crate::session::SessionId;
 use crate::session_store;
 use crate::tables;
 
@@ -37,7 +39,7 @@ impl Node {
     /// One round of housekeeping; tests call it instead of waiting.
     pub async fn tidy(self: &Arc<Node>) {
         for (id, jid) in self.take_overdue(self.now()) {
-            self.end_session(&jid.to_bare(), id).await;
+            self.end_overdue(&jid.to_bare(), id).await;
         }
         for account in self.take_removed() {
             if let Err(error) = self.erase_home(&account).await {
@@ -48,6 +50,18 @@ impl Node {
             if let Err(error) = self.save_delivery(&home).await {
                 tracing::warn!(%error, "what has been delivered could not be saved: after a crash it would be repeated");
             }
+        }
+    }
+
+    async fn end_overdue(self: &Arc<Node>, account: &BareJid, id: SessionId) {
+        let session = match self.home(account).lock(self).await {
+            Ok(state) => state.attendee(id).map(|attendee| attendee.session.clone()),
+            Err(error) => {
+                return tracing::warn!(%error, "a session that nobody resumed could not be ended");
+            }
+        };
+        if session.is_some_and(|session| session.state().is_overdue(self.now())) {
+            self.end_session(account, id).await;
         }
     }
 

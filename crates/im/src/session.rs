@@ -10,7 +10,7 @@ use std::task::Waker;
 
 use bytes::Bytes;
 use posthaste_kv::Ticket;
-use posthaste_proto::error::StreamError;
+use posthaste_proto::error::{StreamCondition, StreamError};
 use posthaste_proto::jid::FullJid;
 use posthaste_proto::stream::sm;
 
@@ -504,6 +504,22 @@ impl State {
             }
         }
         self.items.shrink_to_fit();
+    }
+
+    /// How long the session waits for a new connection. One that was closed to make room for another does not wait.
+    pub fn resume_millis(&self) -> u64 {
+        let replaced = self
+            .closing
+            .as_ref()
+            .is_some_and(|error| error.condition == StreamCondition::Conflict);
+        let sm = self.sm.as_ref().filter(|_| !replaced);
+        sm.map_or(0, |sm| sm.resume_millis)
+    }
+
+    /// Has it waited long enough? A session that was resumed meanwhile has not.
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        let deadline = |since: Timestamp| since.plus_millis(self.resume_millis());
+        self.detached_at.is_some_and(|since| deadline(since) <= now)
     }
 
     /// A new connection takes over; what was not acknowledged will be written again. Answers its epoch.

@@ -370,3 +370,42 @@ async fn a_forged_stanza_id_or_server_delay_never_arrives() {
     );
     assert!(received.contains("theirs"), "{received}");
 }
+
+#[tokio::test]
+async fn a_session_that_was_resumed_in_time_lives_on_when_its_old_deadline_passes() {
+    let world = World::new();
+    let mut juliet = world.online("juliet", "balcony").await;
+    let previd = juliet.manage_stream().await;
+    juliet.connection.detach().await;
+    world.pass_seconds(300).await;
+    let (mut juliet, _) = world.resume("juliet", &previd, 0).await.unwrap();
+    world.pass_seconds(400).await;
+    let mut romeo = world.online("romeo", "orchard").await;
+    romeo.send(&chat("juliet@example.org", "still there")).await;
+    assert_eq!(juliet.bodies().await, ["still there"]);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_dropped_counts_as_lost() {
+    let world = World::new();
+    let mut romeo = world.online("romeo", "orchard").await;
+    let juliet = world.online("juliet", "balcony").await;
+    drop(juliet);
+    world.pass_seconds(1).await;
+    assert_eq!(world.node.stats.sessions(), 1);
+    romeo.send(&chat("juliet@example.org", "wait")).await;
+    let mut juliet = world.connect("juliet", "balcony").await;
+    juliet.send("<presence/>").await;
+    assert_eq!(juliet.bodies().await, ["wait"]);
+}
+
+#[tokio::test]
+async fn a_stale_connection_that_closes_does_not_end_the_resumed_session() {
+    let world = World::new();
+    let mut juliet = world.online("juliet", "balcony").await;
+    let previd = juliet.manage_stream().await;
+    let (mut resumed, _) = world.resume("juliet", &previd, 0).await.unwrap();
+    juliet.connection.close().await;
+    assert_eq!(resumed.acked().await, Some(0));
+    assert_eq!(world.node.stats.sessions(), 1);
+}

@@ -81,7 +81,9 @@ impl World {
             Arc::new(TestEntropy::default()),
         );
         let world = World { node, kv, clock };
-        ["romeo", "juliet", "nurse"].map(|user| world.add_account(user));
+        for user in ["romeo", "juliet", "nurse"] {
+            world.add_account(user);
+        }
         world
     }
 
