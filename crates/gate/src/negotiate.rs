@@ -355,7 +355,15 @@ impl Desk {
             Wanted::Resource(resource) => ResourceWish::Exactly(resource),
             Wanted::Tag(tag) => ResourceWish::Tagged(tag),
         };
-        let mut connection = match self.node.bind(&request.account, &wish).await {
+        let bound = match &request.client {
+            Some(client) if request.bind2 => {
+                let node = &self.node;
+                node.bind_client(&request.account, &wish, client.as_str())
+                    .await
+            }
+            _ => self.node.bind(&request.account, &wish).await,
+        };
+        let mut connection = match bound {
             Ok(connection) => connection,
             Err(error) => return Answer::NotBound(Box::new(bind_error(error))),
         };

@@ -132,14 +132,20 @@ async fn host_meta_is_served_with_and_without_tls() {
     plain.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     plain.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.contains("\"ws://example.org/xmpp-websocket\""), "{answer}");
+    assert!(
+        answer.contains("\"ws://example.org/xmpp-websocket\""),
+        "{answer}"
+    );
 
     let tcp = world.tcp(ListenerKind::Https).await;
     let mut secure = world.tls(tcp, &[b"http/1.1"]).await.unwrap();
     secure.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     let _ = secure.read_to_string(&mut answer).await;
-    assert!(answer.contains("\"wss://example.org/xmpp-websocket\""), "{answer}");
+    assert!(
+        answer.contains("\"wss://example.org/xmpp-websocket\""),
+        "{answer}"
+    );
 }
 
 #[tokio::test]

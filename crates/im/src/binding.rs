@@ -106,6 +106,44 @@ impl Node {
         Ok(Connection::new(self.clone(), home, session, 0))
     }
 
+    /// As [`Node::bind`], for a client that names its installation (XEP-0386 §4): sessions that the same client has left
+    /// behind end first, and what they had not taken is for the new one.
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    pub async fn bind_client(
+        self: &Arc<Node>,
+        account: &BareJid,
+        wish: &ResourceWish,
+        client: &str,
+    ) -> Result<Connection, BindError> {
+        let home = self.home(account);
+        let left: Vec<Arc<Session>> = {
+            let state = home.lock(self).await?;
+            let same =
+                |attendee: &&Attendee| attendee.client.as_deref().is_some_and(|id| id == client);
+            let same = state.sessions.iter().filter(same);
+            same.map(|attendee| attendee.session.clone()).collect()
+        };
+        for session in left {
+            session
+                .state()
+                .close(StreamError::new(StreamCondition::Conflict));
+            self.end_session(account, session.id).await;
+        }
+        let connection = self.bind(account, wish).await?;
+        let mut state = home.lock(self).await?;
+        if let Some(attendee) = state
+            .sessions
+            .iter_mut()
+            .find(|attendee| attendee.session.jid == *connection.jid())
+        {
+            attendee.client = Some(client.into());
+        }
+        drop(state);
+        Ok(connection)
+    }
+
     /// Takes up a session again. Answers the connection and how many stanzas of the client are handled and durable.
     ///
     /// # Errors

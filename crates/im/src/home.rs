@@ -96,6 +96,8 @@ pub struct Attendee {
     pub block_interested: bool,
     /// Does it want copies of what the other resources send and receive (XEP-0280)?
     pub carbons: bool,
+    /// The client's installation, if it named itself (XEP-0388 §2.3). Nobody else is told.
+    pub client: Option<Box<str>>,
     /// To whom it sent directed presence (RFC 6121 §4.6).
     pub directed: Vec<Jid>,
 }
@@ -120,6 +122,7 @@ impl Attendee {
             interested: false,
             block_interested: false,
             carbons: false,
+            client: None,
             directed: Vec::new(),
         }
     }
