@@ -37,12 +37,12 @@ pub(crate) fn obtain(account: &str) -> anyhow::Result<String> {
 
 fn ask(prompt: &str) -> anyhow::Result<String> {
     let mut terminal = std::io::stderr();
+    // Before the prompt, so that nothing typed after it can be seen.
+    let hidden = Hidden::begin()?;
     write!(terminal, "{prompt}")?;
     terminal.flush()?;
-    let line = {
-        let _hidden = Hidden::begin()?;
-        read_line()
-    };
+    let line = read_line();
+    drop(hidden);
     writeln!(terminal)?;
     line
 }

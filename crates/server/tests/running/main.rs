@@ -50,6 +50,18 @@ fn accounts_are_managed_on_a_running_server_and_without_one() {
 }
 
 #[test]
+fn a_password_is_typed_twice_and_never_shown() {
+    let place = Place::new("");
+    let add = &["user", "add", "romeo@localhost"];
+    let (status, shown) = place.type_at_prompts(add, &["montague", "capulet"]);
+    assert_eq!((status.code(), shown.as_str()), (Some(1), ""));
+    assert_eq!(place.succeed(&["user", "list"], ""), "");
+    let (status, shown) = place.type_at_prompts(add, &["montague", "montague"]);
+    assert_eq!((status.code(), shown.as_str()), (Some(0), ""));
+    assert_eq!(place.succeed(&["user", "list"], ""), "romeo@localhost\n");
+}
+
+#[test]
 fn a_second_start_on_the_same_data_is_refused() {
     let place = Place::new("");
     let running = place.start();

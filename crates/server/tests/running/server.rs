@@ -1,5 +1,6 @@
 //! A server of its own for a test: its binary, its folder, free ports on loopback.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use tempfile::TempDir;
 
 /// Nothing here takes long; what takes this long will never come.
@@ -78,6 +80,40 @@ impl Place {
             text(&output.stdout)
         );
         text(&output.stderr)
+    }
+
+    /// Runs a command at a terminal and types a line at each of its prompts, which end with a
+    /// colon. Answers its end and what the terminal showed of what was typed.
+    pub(crate) fn type_at_prompts(
+        &self,
+        arguments: &[&str],
+        lines: &[&str],
+    ) -> (ExitStatus, String) {
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&terminal).unwrap();
+        unlockpt(&terminal).unwrap();
+        let name = ptsname(&terminal, Vec::new()).unwrap();
+        let keyboard = File::options()
+            .read(true)
+            .write(true)
+            .open(name.to_str().unwrap())
+            .unwrap();
+        let mut child = self.prepared(arguments).stdin(keyboard).spawn().unwrap();
+        let mut prompts = child.stderr.take().unwrap();
+        let mut terminal = File::from(terminal);
+        for line in lines {
+            let mut prompt = [0];
+            while prompt != *b":" {
+                prompts.read_exact(&mut prompt).unwrap();
+            }
+            terminal.write_all(format!("{line}\n").as_bytes()).unwrap();
+        }
+        let status = child.wait().unwrap();
+        drop(child);
+        let mut shown = Vec::new();
+        // With the last end of the keyboard gone, reading ends in an error.
+        let _ = terminal.read_to_end(&mut shown);
+        (status, text(&shown))
     }
 
     /// The running server's status.
