@@ -166,6 +166,11 @@ directory = "{self.folder}/data"
 [login]
 plaintext_on_loopback = true
 
+[accounts]
+registrations_per_address = 1000
+# The least that is allowed: hundreds of accounts are made.
+password_iterations = 4096
+
 [limits]
 size_per_second = "0 B"
 
