@@ -60,7 +60,8 @@
 struct change {
     struct change *next, *before;
     int truncation;
-    int doomed;             /* a sync of it failed: never written any more */
+    int doomed;             /* a sync of it failed: never written any more ... */
+    char *rewritten;        /* ... except these of its bytes, which a later write covered */
     off_t at;               /* where a write begins */
     size_t len;             /* of a write */
     char *new_bytes;        /* of a write */
@@ -221,11 +222,23 @@ static void write_all(int fd, const char *bytes, size_t len, off_t at) {
     }
 }
 
+/* Takes a write back whose sync failed, but for what a later synced write covered. */
+static void undo_doomed(struct file *f, struct change *c) {
+    size_t kept = 0;
+    for (size_t i = 0; i < c->len; i++) {
+        if (c->rewritten[i]) { kept++; continue; }
+        char byte = i < c->old_len ? c->old_bytes[i] : 0;
+        write_all(f->fd, &byte, 1, c->at + i);
+    }
+    if (!kept && sys_ftruncate(f->fd, c->size_before)) die("cannot truncate while cutting");
+}
+
 static void tear_file(struct file *f, unsigned long *applied, unsigned long *lost) {
     uint64_t count = 0, index = 0;
     off_t synced_size = f->first ? f->first->size_before : 0;
     for (struct change *c = f->last; c; c = c->before) {
         count++;
+        if (c->doomed && !c->truncation) { undo_doomed(f, c); continue; }
         if (c->old_len) write_all(f->fd, c->old_bytes, c->old_len, c->truncation ? c->size_after : c->at);
         if (sys_ftruncate(f->fd, c->size_before)) die("cannot truncate while cutting");
     }
@@ -455,9 +468,22 @@ static int watched_truncate(int fd, off_t size) {
 }
 
 static void free_change(struct change *c) {
+    free(c->rewritten);
     free(c->new_bytes);
     free(c->old_bytes);
     free(c);
+}
+
+/* Notes what of a doomed write the synced writes after it cover. Says whether that is all. */
+static int is_rewritten(struct change *c) {
+    for (struct change *w = c->next; w; w = w->next) {
+        if (w->doomed || w->truncation) continue;
+        off_t from = w->at > c->at ? w->at : c->at;
+        off_t c_end = c->at + (off_t)c->len, w_end = w->at + (off_t)w->len;
+        off_t to = w_end < c_end ? w_end : c_end;
+        if (from < to) memset(c->rewritten + (from - c->at), 1, to - from);
+    }
+    return memchr(c->rewritten, 0, c->len) == NULL;
 }
 
 /* The file's changes are on the disk, but for those whose sync failed before. */
@@ -467,9 +493,10 @@ static void file_synced(struct file *f) {
     f->first = f->last = NULL;
     while (c) {
         struct change *next = c->next;
+        /* What was cut off or written again need not be taken back. */
+        int gone = !c->doomed || c->truncation || c->at >= size || is_rewritten(c);
         c->next = c->before = NULL;
-        /* What was cut off cannot come back. */
-        if (c->doomed && !c->truncation && c->at < size) keep_change(f, c); else free_change(c);
+        if (gone) free_change(c); else keep_change(f, c);
         c = next;
     }
     if (!f->first) forget_file(f);
@@ -499,7 +526,10 @@ static int watched_sync(int fd, long call) {
     int watched = f || S_ISDIR(st.st_mode);
     if (watched) operation();
     if (watched && mode == SYNC_ERROR) {
-        for (struct change *c = f ? f->first : NULL; c; c = c->next) c->doomed = 1;
+        for (struct change *c = f ? f->first : NULL; c; c = c->next) {
+            if (!c->doomed && !c->truncation) c->rewritten = need(calloc(1, c->len));
+            c->doomed = 1;
+        }
         pthread_mutex_unlock(&lock);
         errno = EIO;
         return -1;
