@@ -4,7 +4,7 @@
 //! fjall 3.1 cuts an unfinished batch off the journal's end, but it refuses to open when the
 //! last batch is complete in length and its content is not, and reads lengths out of torn bytes
 //! as if they were sound. Sectors of unsynced writes reach a disk in any order, so a power cut
-//! leaves exactly that (see `docs/decisions/0002-journal-tail.md`). Here the newest journal is
+//! leaves exactly that (see `docs/decisions/0003-journal-tail.md`). Here the newest journal is
 //! read batch by batch, with every length bounded and every checksum compared, and cut off after
 //! its last whole batch.
 //!
