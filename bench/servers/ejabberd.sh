@@ -68,6 +68,6 @@ libs=$(dirname "$(find /usr/lib -maxdepth 3 -type d -name 'ejabberd-*' | head -1
 cd "$dir"
 ERL_LIBS=$libs EJABBERD_CONFIG_PATH=$dir/ejabberd.yml EJABBERD_LOG_PATH=$dir/ejabberd.log \
 ERL_CRASH_DUMP=$dir/crash.dump HOME=$dir SCRIPT_DIR=$dir EJABBERD_PID_PATH=$dir/ejabberd.pid \
-  setsid erl +K true +P 250000 +Q 65536 -noinput -mnesia dir "\"$dir/data\"" -mnesia dump_log_write_threshold 50000 \
+  erl +K true +P 250000 +Q 65536 -noinput -mnesia dir "\"$dir/data\"" -mnesia dump_log_write_threshold 50000 \
   -s ejabberd > "$dir/out.log" 2>&1 &
 echo $! > "$dir/pids"

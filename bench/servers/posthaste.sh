@@ -30,6 +30,8 @@ plaintext_on_loopback = true
 [limits]
 connections_per_address = 1000000
 size_per_second = "0 B"
+[accounts]
+registrations_per_address = 1000000
 [storage]
 directory = "data"
 [log]
@@ -39,5 +41,5 @@ registration = true
 keep = "forever"
 CONFIG
 cd "$dir"
-setsid "$binary" -c "$dir/posthaste.toml" run > "$dir/out.log" 2>&1 &
+"$binary" -c "$dir/posthaste.toml" run > "$dir/out.log" 2>&1 &
 echo $! > "$dir/pids"

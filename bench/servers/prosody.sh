@@ -56,5 +56,5 @@ $storage
 VirtualHost "localhost"
 CONFIG
 cd "$dir"
-setsid prosody -F --config "$dir/prosody.cfg.lua" > "$dir/out.log" 2>&1 &
+prosody -F --config "$dir/prosody.cfg.lua" > "$dir/out.log" 2>&1 &
 echo $! > "$dir/pids"
