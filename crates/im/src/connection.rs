@@ -53,6 +53,14 @@ const REQUEST: &[u8] = b"<r xmlns='urn:xmpp:sm:3'/>";
 /// So many commits may be on their way for one session; then its next stanza waits, which is back-pressure enough.
 const MAX_UNDURABLE: usize = 1024;
 
+/// Acknowledgements that the client asked for and that wait for the disk. The first is not put off by later ones, or
+/// a client that asks all the time would get none.
+#[derive(Clone, Copy, Debug)]
+struct AckWanted {
+    first: Ticket,
+    last: Ticket,
+}
+
 /// A bound session's connection. Dropping it (a task that panics does) counts as a lost connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -62,8 +70,8 @@ pub struct Connection {
     epoch: u32,
     /// Answers to nonzas, written before the queue.
     answers: Vec<Bytes>,
-    /// The count that the client asked to have acknowledged, and the ticket it waits for.
-    ack_wanted: Option<Ticket>,
+    /// What the client asked to have acknowledged.
+    ack_wanted: Option<AckWanted>,
     /// Has the session been told that this connection is over?
     over: bool,
 }
@@ -196,7 +204,11 @@ impl Connection {
 
     async fn receive_sm(&mut self, nonza: sm::Nonza) -> Result<(), StreamError> {
         match nonza {
-            sm::Nonza::Request => self.ack_wanted = Some(self.session.state().last_ticket()),
+            sm::Nonza::Request => {
+                let last = self.session.state().last_ticket();
+                let first = self.ack_wanted.map_or(last, |wanted| wanted.first);
+                self.ack_wanted = Some(AckWanted { first, last });
+            }
             sm::Nonza::Ack(h) => self.acknowledged(h).await?,
             sm::Nonza::Enable(request) if self.session.state().sm.is_none() => {
                 let enabled = self.enable_sm(request.resume, request.max_seconds);
@@ -305,23 +317,22 @@ impl Connection {
 
     /// Answers `<r/>` once all that it asks for is durable: an acknowledgement is a promise.
     fn poll_ack(&mut self, cx: &mut Context<'_>, wire: &mut dyn Wire) -> Poll<Outbound> {
-        let Some(wanted) = self.ack_wanted else {
-            return Poll::Pending;
-        };
-        let line = self.node.kv().line();
-        match line.poll_durable(cx, wanted) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(_)) => Poll::Ready(Outbound::Close(store_failed())),
-            Poll::Ready(Ok(())) => {
-                self.ack_wanted = None;
-                let h = self
-                    .session
-                    .state()
-                    .durable_count(|ticket| line.is_durable(ticket));
-                wire.element(&sm::Nonza::Ack(h).to_element().to_bytes(ns::CLIENT));
-                Poll::Pending
+        while let Some(AckWanted { first, last }) = self.ack_wanted {
+            let line = self.node.kv().line();
+            match line.poll_durable(cx, first) {
+                Poll::Pending => break,
+                Poll::Ready(Err(_)) => return Poll::Ready(Outbound::Close(store_failed())),
+                Poll::Ready(Ok(())) => {}
             }
+            let h = self
+                .session
+                .state()
+                .durable_count(|ticket| line.is_durable(ticket));
+            wire.element(&sm::Nonza::Ack(h).to_element().to_bytes(ns::CLIENT));
+            let first = last;
+            self.ack_wanted = (!line.is_durable(last)).then_some(AckWanted { first, last });
         }
+        Poll::Pending
     }
 
     /// Does what [`Outbound::Work`] asks for: reads from the log, accounts for what was written.

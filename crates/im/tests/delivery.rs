@@ -9,6 +9,7 @@ use std::sync::Arc;
 use harness::{World, chat, config};
 use posthaste_im::config::{Config, Keep};
 use posthaste_im::session::QueueLimits;
+use posthaste_kv::Kv as _;
 use posthaste_kv::memory::MemoryKv;
 
 #[tokio::test]
@@ -115,6 +116,26 @@ async fn an_acknowledgement_waits_for_the_disk() {
     kv.make_durable();
     let late = romeo.receives_until_quiet().await;
     assert_eq!(late, ["<a xmlns='urn:xmpp:sm:3' h='1'/>"]);
+}
+
+#[tokio::test]
+async fn who_asks_all_the_time_is_acknowledged_as_far_as_the_disk_has_come() {
+    let kv = Arc::new(MemoryKv::manual());
+    let world = World::with(config(), kv.clone());
+    kv.make_durable();
+    let mut romeo = world.online("romeo", "orchard").await;
+    romeo.manage_stream().await;
+    romeo.send(&chat("juliet@example.org", "one")).await;
+    assert_eq!(romeo.acked().await, None);
+    let first = kv.line().issued();
+    romeo.send(&chat("juliet@example.org", "two")).await;
+    assert_eq!(romeo.acked().await, None);
+    kv.make_durable_up_to(first);
+    let early = romeo.receives_until_quiet().await;
+    assert_eq!(early, ["<a xmlns='urn:xmpp:sm:3' h='1'/>"]);
+    kv.make_durable();
+    let late = romeo.receives_until_quiet().await;
+    assert_eq!(late, ["<a xmlns='urn:xmpp:sm:3' h='2'/>"]);
 }
 
 #[tokio::test]
