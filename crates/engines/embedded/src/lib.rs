@@ -47,8 +47,10 @@ use crate::sweep::Sweep;
 /// How many times [`EmbeddedOptions::max_undurable_bytes`] may wait before commits are refused.
 /// Callers that ask for room leave a gap: each of many may pass at once.
 const BACKLOG_FACTOR: u64 = 4;
-/// One thread flushes memtables while another compacts.
-const FJALL_THREADS: usize = 2;
+/// One thread flushes memtables, the others compact. After each flush fjall queues as many requests
+/// to compact as it has threads, and its first thread hands those on without a pause until another
+/// takes them: with two threads it spins for as long as a compaction lasts.
+const FJALL_THREADS: usize = 3;
 /// The smallest bound fjall takes; it rotates a journal at 64 MB.
 const JOURNALS_MAX_BYTES: u64 = 128 * 1024 * 1024;
 /// The one keyspace that holds every partition.
