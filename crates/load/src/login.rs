@@ -27,8 +27,10 @@ pub(crate) struct Wishes {
 /// A logged-in client.
 pub(crate) struct Client {
     pub(crate) connection: Connection,
-    /// Stanzas handled since XEP-0198 was enabled, as we tell the server.
+    /// Stanzas received since XEP-0198 was enabled, as we tell the server.
     pub(crate) handled: u32,
+    /// Stanzas sent during log-in since then, as the server will tell us.
+    pub(crate) sent: u32,
 }
 
 /// Connects and logs account `index` in, within a bounded time.
@@ -56,6 +58,7 @@ async fn log_in_unbounded(target: &Target, index: usize, wishes: Wishes) -> anyh
     let mut client = Client {
         connection,
         handled: 0,
+        sent: 0,
     };
     settle(&mut client, wishes).await?;
     Ok(client)
@@ -136,11 +139,13 @@ async fn settle(client: &mut Client, wishes: Wishes) -> anyhow::Result<()> {
         out.extend_from_slice(
             b"<iq type='set' id='carbons'><enable xmlns='urn:xmpp:carbons:2'/></iq>",
         );
+        client.sent += 1;
     }
     if wishes.presence {
         out.extend_from_slice(
             b"<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq><presence/>",
         );
+        client.sent += 2;
     }
     if wishes.carbons || wishes.presence {
         ping(client, "settled").await?;
@@ -155,13 +160,14 @@ async fn ping(client: &mut Client, id: &str) -> anyhow::Result<()> {
         .connection
         .outbound()
         .extend_from_slice(ping.as_bytes());
+    client.sent += 1;
     loop {
         let Received::Element(xml) = client.connection.receive().await? else {
             bail!("the server closed the stream");
         };
         match Nonza::of(xml) {
             Some(Nonza::Request) => client.acknowledge(),
-            Some(Nonza::Ack) => {}
+            Some(Nonza::Ack(_)) => {}
             None => {
                 let stanza = parse(xml)?;
                 client.handled = client.handled.wrapping_add(1);
@@ -189,7 +195,8 @@ pub(crate) fn write_ack(out: &mut Vec<u8>, handled: u32) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Nonza {
     Request,
-    Ack,
+    /// With the number of stanzas it covers.
+    Ack(u32),
 }
 
 impl Nonza {
@@ -197,10 +204,26 @@ impl Nonza {
     pub(crate) fn of(xml: &[u8]) -> Option<Nonza> {
         match xml {
             [b'<', b'r', b' ' | b'/' | b'>', ..] => Some(Nonza::Request),
-            [b'<', b'a', b' ' | b'/' | b'>', ..] => Some(Nonza::Ack),
+            [b'<', b'a', b' ', attributes @ ..] => Some(Nonza::Ack(handled_in(attributes))),
             _ => None,
         }
     }
+}
+
+/// The value of `h`, which is the only attribute that ends so.
+fn handled_in(attributes: &[u8]) -> u32 {
+    let Some(start) = memchr::memmem::find(attributes, b"h=").map(|at| at + 3) else {
+        return 0;
+    };
+    let digits = attributes[start.min(attributes.len())..]
+        .iter()
+        .map_while(|byte| {
+            let digit = byte.wrapping_sub(b'0');
+            (digit < 10).then_some(u32::from(digit))
+        });
+    digits.fold(0, |sum: u32, digit| {
+        sum.wrapping_mul(10).wrapping_add(digit)
+    })
 }
 
 fn parse(xml: &[u8]) -> anyhow::Result<Element> {
@@ -222,8 +245,12 @@ mod tests {
             Some(Nonza::Request)
         );
         assert_eq!(
-            Nonza::of(b"<a h='3' xmlns='urn:xmpp:sm:3'/>"),
-            Some(Nonza::Ack)
+            Nonza::of(b"<a h='37' xmlns='urn:xmpp:sm:3'/>"),
+            Some(Nonza::Ack(37))
+        );
+        assert_eq!(
+            Nonza::of(b"<a xmlns='urn:xmpp:sm:3' h=\"4\"/>"),
+            Some(Nonza::Ack(4))
         );
         assert_eq!(Nonza::of(b"<auth/>"), None);
         assert_eq!(Nonza::of(b"<message/>"), None);

@@ -152,7 +152,7 @@ async fn await_ack(client: &mut Client) -> anyhow::Result<()> {
             bail!("the server closed the stream");
         };
         match Nonza::of(xml) {
-            Some(Nonza::Ack) => return Ok(()),
+            Some(Nonza::Ack(_)) => return Ok(()),
             Some(Nonza::Request) => client.acknowledge(),
             None => client.handled = client.handled.wrapping_add(1),
         }
@@ -216,7 +216,7 @@ async fn read_letters(
             };
             match Nonza::of(xml) {
                 Some(Nonza::Request) => write_ack(out, client.handled),
-                Some(Nonza::Ack) => {}
+                Some(Nonza::Ack(_)) => {}
                 None => {
                     client.handled = client.handled.wrapping_add(1);
                     if clock.stamp_in(xml).is_some() {

@@ -25,8 +25,8 @@ pub(super) struct Talker {
     written: u64,
     /// Messages written since an ack was last asked for.
     unasked: u32,
-    /// When each ack that is still outstanding was asked for.
-    asked: VecDeque<u64>,
+    /// Acks asked for: how many stanzas each is to cover, and when. One ack may answer several.
+    asked: VecDeque<(u64, u64)>,
     latency: Vec<u64>,
     acks: Vec<u64>,
 }
@@ -148,7 +148,7 @@ impl Talker {
             if Some(self.unasked) == stage.ack_every {
                 out.extend_from_slice(b"<r xmlns='urn:xmpp:sm:3'/>");
                 self.unasked = 0;
-                self.asked.push_back(stamp);
+                self.asked.push_back((self.written, stamp));
             }
         }
         stage.sent.fetch_add(u64::from(messages), Ordering::Relaxed);
@@ -162,7 +162,7 @@ impl Talker {
         let Client {
             connection,
             handled,
-            ..
+            sent,
         } = &mut self.client;
         while let Some((received, out)) = connection.take()? {
             let Received::Element(xml) = received else {
@@ -171,9 +171,13 @@ impl Talker {
             };
             match Nonza::of(xml) {
                 Some(Nonza::Request) => write_ack(out, *handled),
-                Some(Nonza::Ack) => {
-                    if let Some(asked) = self.asked.pop_front().filter(|at| measured.contains(at)) {
-                        self.acks.push(now.saturating_sub(asked));
+                Some(Nonza::Ack(h)) => {
+                    let covered = u64::from(h.saturating_sub(*sent));
+                    while let Some((_, at)) = self.asked.pop_front_if(|(upto, _)| *upto <= covered)
+                    {
+                        if measured.contains(&at) {
+                            self.acks.push(now.saturating_sub(at));
+                        }
                     }
                 }
                 None => {
