@@ -125,6 +125,22 @@ mod tests {
         assert!(error.to_string().contains(&address.to_string()), "{error}");
     }
 
+    #[tokio::test]
+    async fn the_kernel_gives_up_on_a_peer_that_acknowledges_nothing() {
+        let listener = open(&ListenerConfig {
+            address: "127.0.0.1:0".parse().unwrap(),
+            kind: ListenerKind::Xmpp,
+        })
+        .unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        prepare(&client, Duration::from_secs(60)).unwrap();
+        let timeout = SockRef::from(&client).tcp_user_timeout().unwrap();
+        assert_eq!(timeout, Some(Duration::from_secs(60)));
+        assert!(client.nodelay().unwrap());
+    }
+
     /// A system that gives these answers and then nothing more.
     struct Script(Mutex<Vec<io::Result<(TcpStream, SocketAddr)>>>);
 

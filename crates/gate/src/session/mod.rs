@@ -68,7 +68,8 @@ pub(crate) struct Session {
 pub(crate) enum End {
     /// The client closed its stream.
     ByClient,
-    /// The node closes the session: it was replaced, or the store failed.
+    /// The node closes the connection: the session was replaced or goes on elsewhere, or the store
+    /// failed. It may be resumed, if the node says so.
     ByNode(StreamError),
     /// The client sent what deserves a stream error: its session is over.
     Error(StreamError),
@@ -79,6 +80,17 @@ pub(crate) enum End {
     SocketClose,
     /// The connection is lost; the session may be resumed.
     Lost,
+}
+
+impl End {
+    /// The end that an error of the node's means. Its own faults and a session that has moved to
+    /// another connection are no reason to end the session.
+    fn of(error: StreamError) -> End {
+        match error.condition {
+            StreamCondition::InternalServerError | StreamCondition::Conflict => End::ByNode(error),
+            _ => End::Error(error),
+        }
+    }
 }
 
 /// What a session waits for.
@@ -378,7 +390,7 @@ impl Session {
             }
             Err(StanzaParseError::Xml(error)) => Err(error.into()),
         };
-        done.map_err(End::Error)
+        done.map_err(End::of)
     }
 
     /// Tells the node and the client that this connection ends.

@@ -340,6 +340,49 @@ async fn draining_closes_streams_so_that_they_can_be_resumed() {
 }
 
 #[tokio::test]
+async fn a_stale_connection_does_not_end_the_session_that_was_resumed_elsewhere() {
+    let (world, mut romeo) = alone().await;
+    romeo
+        .send("<enable xmlns='urn:xmpp:sm:3' resume='true'/>")
+        .await;
+    romeo.until("<enabled").await;
+    let enabled = romeo.until("/>").await;
+    let id = enabled
+        .split("id='")
+        .nth(1)
+        .unwrap()
+        .split('\'')
+        .next()
+        .unwrap();
+    let account = posthaste_proto::jid::BareJid::parse("romeo@example.org").unwrap();
+    let (resumed, _) = world.shared.node.resume(&account, id, 0).await.unwrap();
+    romeo.send(ping("stale") + "</stream:stream>").await;
+    let end = romeo.drained().await;
+    assert!(
+        end.contains("<conflict ") && !end.contains("stale"),
+        "{end}"
+    );
+    resumed.detach().await;
+    world.shared.node.resume(&account, id, 0).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_close_its_side_is_not_waited_for_for_ever() {
+    let (world, mut romeo) = bounded(Bounds {
+        linger: millis(200),
+        ..Bounds::default()
+    })
+    .await;
+    romeo.send("</stream:stream>").await;
+    romeo.until("</stream:stream>").await;
+    tokio::time::timeout(Duration::from_secs(5), romeo.session)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(world.shared.admission.total(), 0);
+}
+
+#[tokio::test]
 async fn a_closed_gate_drops_its_connections() {
     let (world, romeo) = alone().await;
     world.shared.advance(Phase::Closed);
