@@ -254,16 +254,15 @@ impl Desk {
                 self.admitted(&account, verdict).await
             }
             Ask::Certificate { account } => {
-                let verdict = async { Ok(Answer::Verified(accounts.exists(&account).await?)) };
-                self.admitted(&account, verdict).await
+                checked(async { Ok(Answer::Verified(accounts.exists(&account).await?)) }).await
             }
             Ask::Token(proof) => {
-                let verdict = async {
+                checked(async {
                     Ok(Answer::Token(Box::new(
                         accounts.verify_token(&proof).await?,
                     )))
-                };
-                self.admitted(&proof.account, verdict).await
+                })
+                .await
             }
             Ask::Failed { account } => {
                 accounts.login_failed(self.address, account.as_ref());
@@ -286,7 +285,7 @@ impl Desk {
         }
     }
 
-    /// Checks credentials, once this address and this account may have them checked.
+    /// Checks a password, once this address and this account may have one checked.
     async fn admitted(
         &self,
         account: &BareJid,
@@ -297,10 +296,7 @@ impl Desk {
             Admission::After(wait) => tokio::time::sleep(wait).await,
             Admission::Refused => return Answer::Refused(SLOW_DOWN),
         }
-        check.await.unwrap_or_else(|error| {
-            complain(&error);
-            Answer::Refused(UNAVAILABLE)
-        })
+        checked(check).await
     }
 
     async fn register(
@@ -391,6 +387,13 @@ impl Desk {
             connection.detach().await;
         }
     }
+}
+
+async fn checked(check: impl Future<Output = Result<Answer, AccountError>>) -> Answer {
+    check.await.unwrap_or_else(|error| {
+        complain(&error);
+        Answer::Refused(UNAVAILABLE)
+    })
 }
 
 fn bind_error(error: BindError) -> StanzaError {

@@ -33,7 +33,7 @@ pub enum Ask {
     },
     /// Does the client hold a token of this account? [`Answer::Token`].
     Token(Box<TokenProof>),
-    /// The log-in failed. [`Answer::Proceed`] once the client has waited long enough; then it is
+    /// A password was wrong. [`Answer::Proceed`] once the client has waited long enough; then it is
     /// told.
     Failed {
         /// The account it was about, if the client got that far.

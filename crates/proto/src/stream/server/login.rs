@@ -437,8 +437,8 @@ fn succeed(
     }
 }
 
-/// The log-in has failed. Where credentials were tried, the owner of the accounts hears of it
-/// first and decides how long the client waits for the answer.
+/// The log-in has failed. Where a password may have been guessed, the owner of the accounts hears
+/// of it first and decides how long the client waits for the answer.
 fn fail(
     shared: &mut Shared,
     profile: Profile,
@@ -446,30 +446,25 @@ fn fail(
     account: Option<BareJid>,
     failure: Failure,
 ) -> Turn {
-    match failure.condition {
-        Condition::NotAuthorized | Condition::CredentialsExpired => {
-            let ask = Ask::Failed {
-                account: account.clone(),
-            };
-            let wants = Wants::Proceed(failure);
-            let state = ExpectAnswer {
-                profile,
-                mechanism,
-                account,
-                wants,
-            };
-            Ok((State::LoginAnswer(Box::new(state)), Next::Ask(ask)))
-        }
-        Condition::Aborted
-        | Condition::AccountDisabled
-        | Condition::EncryptionRequired
-        | Condition::IncorrectEncoding
-        | Condition::InvalidAuthzid
-        | Condition::InvalidMechanism
-        | Condition::MalformedRequest
-        | Condition::MechanismTooWeak
-        | Condition::TemporaryAuthFailure => tell(shared, &profile, failure),
+    let is_guess = match mechanism {
+        Mechanism::Scram { .. } | Mechanism::Plain => failure.condition == Condition::NotAuthorized,
+        // Nobody guesses 256 bits or a signature; a client with an old token is no attacker.
+        Mechanism::Ht(_) | Mechanism::External => false,
+    };
+    if !is_guess {
+        return tell(shared, &profile, failure);
     }
+    let ask = Ask::Failed {
+        account: account.clone(),
+    };
+    let wants = Wants::Proceed(failure);
+    let state = ExpectAnswer {
+        profile,
+        mechanism,
+        account,
+        wants,
+    };
+    Ok((State::LoginAnswer(Box::new(state)), Next::Ask(ask)))
 }
 
 /// Tells the client that it failed; it may try again, but not for ever (RFC 6120 §6.4.5).

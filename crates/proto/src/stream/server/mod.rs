@@ -34,8 +34,8 @@
 //! }
 //! ```
 //!
-//! A failed log-in is announced by [`Ask::Failed`] before the client hears of it, so that its
-//! owner can make the client wait.
+//! A wrong password is announced by [`Ask::Failed`] before the client hears of it, so that the
+//! accounts can make the client wait.
 
 mod ask;
 mod bind;
