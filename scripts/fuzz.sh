@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs every fuzz target for some seconds: scripts/fuzz.sh [SECONDS] [TARGET...]
 #
-# What has been found so far is kept in fuzz/corpus and tried first; an input that broke
-# something is in fuzz/artifacts.
+# It starts from fuzz/seeds and from what has been found so far, which is kept in fuzz/corpus; an
+# input that broke something is in fuzz/artifacts. fuzz/TARGET.dict holds words worth trying.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 
@@ -21,10 +21,14 @@ cargo fuzz build --sanitizer none || exit 1
 for target in "${targets[@]}"; do
     echo "--- fuzz $target for $seconds s"
     log=$(mktemp)
-    if cargo fuzz run --sanitizer none "$target" -- -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
-        -print_final_stats=0 -verbosity=0 >"$log" 2>&1; then
+    mkdir -p "fuzz/corpus/$target"
+    words=()
+    [ ! -f "fuzz/$target.dict" ] || words=(-dict="fuzz/$target.dict")
+    if cargo fuzz run --sanitizer none "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
+        "${words[@]}" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
+        -print_final_stats=0 >"$log" 2>&1; then
         passed=$((passed + 1))
-        tail -n 1 "$log"
+        grep "^Done" "$log"
     else
         failed=$((failed + 1))
         cat "$log"
