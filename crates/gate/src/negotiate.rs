@@ -10,17 +10,17 @@ use std::sync::Arc;
 use posthaste_im::accounts::{AccountError, Admission};
 use posthaste_im::binding::{BindError, ResourceWish, ResumeError};
 use posthaste_im::connection::Connection;
+use posthaste_im::ext;
 use posthaste_im::node::Node;
 use posthaste_proto::error::{Condition, StanzaError};
 use posthaste_proto::jid::BareJid;
-use posthaste_proto::ns;
 use posthaste_proto::sasl::{self, ChannelBindings, Failure};
 use posthaste_proto::stream::server::{
     Answer, Ask, BindRequest, Bound, Host, Negotiation, Next, Policy, Session, Step, Transport,
     Wanted,
 };
 use posthaste_proto::stream::sm;
-use posthaste_proto::xml::{Element, StreamContext};
+use posthaste_proto::xml::StreamContext;
 
 use crate::channel::{Channel, ChannelError, Received};
 use crate::config::LoginConfig;
@@ -75,10 +75,7 @@ fn policy(node: &Node, login: &LoginConfig) -> Arc<Policy> {
     policy.fast = login.fast;
     policy.auth_attempts = login.attempts;
     policy.resumption = config.resume_seconds > 0;
-    policy.session_features = vec![
-        Element::new("csi", ns::CSI),
-        Element::new("ver", ns::ROSTER_VERSIONING),
-    ];
+    policy.session_features = ext::stream_features(&config);
     Arc::new(policy)
 }
 

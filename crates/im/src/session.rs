@@ -267,23 +267,22 @@ impl State {
                     item.xml = None;
                 }
             }
-            What::Presence { sender } => {
+            // Only when there is no room: who reads as fast as others write sees every step.
+            What::Presence { sender } if full => {
                 let unacked = self.unacked();
-                if let Some(old) = self
-                    .items
-                    .iter_mut()
-                    .skip(unacked)
+                let waiting = self.items.iter_mut().skip(unacked);
+                let Some(old) = waiting
+                    .into_iter()
                     .find(|old| old.what == (What::Presence { sender }))
-                {
-                    self.held_bytes -= old.xml.as_ref().map_or(0, Bytes::len);
-                    self.held_bytes += bytes;
-                    *old = item;
-                    return Pushed::Queued;
-                }
-                if full {
+                else {
                     return Pushed::Refused;
-                }
+                };
+                self.held_bytes -= old.xml.as_ref().map_or(0, Bytes::len);
+                self.held_bytes += bytes;
+                *old = item;
+                return Pushed::Queued;
             }
+            What::Presence { .. } => {}
             What::Passing | What::Iq if full => return Pushed::Refused,
             What::Passing | What::Iq => {}
         }

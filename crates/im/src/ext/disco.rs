@@ -9,11 +9,11 @@ use posthaste_proto::error::StanzaError;
 use posthaste_proto::ns;
 use posthaste_proto::stanza::IqType;
 use posthaste_proto::xep::caps::Caps;
-use posthaste_proto::xep::data_form::{DataForm, Field, FormKind};
+use posthaste_proto::xep::data_form::{DataForm, Field, FieldKind, FormKind};
 use posthaste_proto::xep::disco::{Identity, Info, Items};
 use posthaste_proto::xml::Element;
 
-use super::{ALL, AccountIq, Answer, Asker, Ext, HostIq, HostQuery};
+use super::{AccountIq, Answer, Asker, Ext, HostIq, HostQuery, every};
 use crate::config::Config;
 use crate::contacts;
 use crate::error::WalkError;
@@ -73,7 +73,7 @@ fn server(config: &Config) -> Info {
     Info {
         node: None,
         identities: vec![Identity::new("server", "im", Some("Posthaste"))],
-        features: features(ALL.iter().flat_map(|ext| ext.host_features)),
+        features: features(every().flat_map(|ext| ext.host_features)),
         forms: contact_addresses(config).into_iter().collect(),
     }
 }
@@ -107,7 +107,7 @@ fn contact_addresses(config: &Config) -> Option<DataForm> {
     };
     let form = DataForm::new(FormKind::Result, SERVER_INFO);
     Some(kinds.into_iter().fold(form, |form, kind| {
-        form.with_field(Field::new(kind, addresses(kind)))
+        form.with_field(Field::new(kind, addresses(kind)).of_kind(FieldKind::ListMulti))
     }))
 }
 
@@ -166,7 +166,7 @@ fn account_info<'w>(walk: &'w mut Walk<'_>, asked: Element) -> BoxFuture<'w, Ans
         }
         let info = Info {
             identities: vec![Identity::new("account", "registered", None)],
-            features: features(ALL.iter().flat_map(|ext| ext.account_features)),
+            features: features(every().flat_map(|ext| ext.account_features)),
             ..Info::default()
         };
         Ok(Some(info.to_element()))

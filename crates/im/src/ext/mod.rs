@@ -7,9 +7,11 @@
 pub mod blocking;
 pub mod carbons;
 pub mod disco;
+pub mod elsewhere;
 pub mod host;
 pub mod last_activity;
 pub mod legacy_session;
+pub mod listing;
 pub mod ping;
 pub mod presence;
 pub mod private;
@@ -35,7 +37,7 @@ use crate::error::WalkError;
 use crate::node::Node;
 use crate::walk::Walk;
 
-/// Every extension of the server.
+/// Every extension with a file of its own.
 pub const ALL: &[&Ext] = &[
     &roster::EXT,
     &presence::EXT,
@@ -51,6 +53,14 @@ pub const ALL: &[&Ext] = &[
     &time::EXT,
     &carbons::EXT,
 ];
+
+/// Every extension of the server.
+pub fn every() -> impl Iterator<Item = &'static Ext> {
+    [ALL, elsewhere::HEART, elsewhere::GATE]
+        .into_iter()
+        .flatten()
+        .copied()
+}
 
 /// What an extension brings.
 pub struct Ext {

@@ -68,7 +68,7 @@ fn get<'w>(walk: &'w mut Walk<'_>, query: Element) -> BoxFuture<'w, Answer> {
             push_each(walk, &changed);
             return Ok(None);
         }
-        Ok(Some(whole(&items, summary, query.attr("ver").is_some())))
+        Ok(Some(whole(&items, summary)))
     }
     .boxed()
 }
@@ -92,11 +92,11 @@ fn push_each(walk: &mut Walk<'_>, changed: &[&RosterItem]) {
     }
 }
 
-/// §2.6.2: the version is told only to clients that know of versions.
-fn whole(items: &[RosterItem], summary: RosterSummary, versioned: bool) -> Element {
+/// §2.1.3, with the version to come back with.
+fn whole(items: &[RosterItem], summary: RosterSummary) -> Element {
     let listed = items.iter().filter(|item| item.listing == Listing::Listed);
     Element::new("query", ns::ROSTER)
-        .with_attr_opt("ver", versioned.then(|| summary.current.to_string()))
+        .with_attr("ver", summary.current.to_string())
         .with_children(listed.map(RosterItem::to_element))
 }
 

@@ -138,20 +138,26 @@ async fn show_the_world(
 /// A session goes: those who saw it are told (§4.5.2), and those it told directly (§4.6.3).
 pub(super) async fn unavailable(walk: &mut Walk<'_>, id: SessionId) -> Result<(), WalkError> {
     let contacts = contacts::subscriptions(walk).await?;
+    let was_available = walk
+        .home
+        .attendee(id)
+        .is_some_and(|attendee| attendee.available.is_some());
+    if was_available {
+        tell_subscribers(walk, &contacts);
+        // Before the session is taken for gone: §4.5.2, it hears its own goodbye.
+        tell_own_sessions(walk);
+    }
     let Some(attendee) = walk.home.attendee_mut(id) else {
         return Ok(());
     };
-    let was_available = attendee.available.take().is_some();
+    attendee.available = None;
     let directed = std::mem::take(&mut attendee.directed);
-    let tells_contacts = was_available;
     if was_available {
-        tell_subscribers(walk, &contacts);
-        tell_own_sessions(walk);
         last_activity::note(walk);
     }
     for to in directed {
         let bare = to.to_bare();
-        let is_told = tells_contacts
+        let is_told = was_available
             && contacts
                 .iter()
                 .any(|(jid, state)| *jid == bare && state.is_seen_by_contact());

@@ -1,0 +1,72 @@
+//! Extensions that have no file of their own, because what they ask for is how the server works anyway: the log, the
+//! weight of messages, the gate's streams. Here they are named, and announced where they say so.
+
+use posthaste_proto::ns;
+
+use super::Ext;
+
+/// Named for the list, not announced by service discovery (streams announce themselves).
+const fn named(name: &'static str, xep: u16, version: &'static str) -> Ext {
+    Ext {
+        name,
+        xep,
+        version,
+        host_features: &[],
+        account_features: &[],
+        account_iqs: &[],
+        host_iqs: &[],
+    }
+}
+
+/// What the heart does without a file: see [`crate::log`], [`crate::catch_up`], [`crate::weight`] and
+/// [`crate::session`].
+pub const HEART: &[&Ext] = &[
+    &named("Data Forms", 4, "2.13.2"),
+    &named("Chat State Notifications", 85, "2.1"),
+    &Ext {
+        host_features: &[ns::CAPS],
+        ..named("Entity Capabilities", 115, "1.6.0")
+    },
+    &named("Service Discovery Extensions", 128, "1.0.1"),
+    &named("vCard-Based Avatars", 153, "1.1.1"),
+    &named("Contact Addresses for XMPP Services", 157, "1.1.1"),
+    &Ext {
+        // §4
+        host_features: &["msgoffline"],
+        ..named("Best Practices for Handling Offline Messages", 160, "1.0.1")
+    },
+    &named("Message Delivery Receipts", 184, "1.4.0"),
+    &named("Stream Management", 198, "1.6.3"),
+    &Ext {
+        host_features: &[ns::DELAY],
+        ..named("Delayed Delivery", 203, "2.0")
+    },
+    &named("Stanza Forwarding", 297, "1.0"),
+    &named("Displayed Markers", 333, "1.0.0"),
+    &Ext {
+        host_features: &[ns::HINTS],
+        ..named("Message Processing Hints", 334, "1.0.0")
+    },
+    &named("Client State Indication", 352, "1.0.0"),
+    &Ext {
+        // §5: whoever may ask an account learns that its ids can be trusted.
+        host_features: &[ns::STANZA_ID],
+        account_features: &[ns::STANZA_ID],
+        ..named("Unique and Stable Stanza IDs", 359, "0.7.0")
+    },
+];
+
+/// What the gate does.
+pub const GATE: &[&Ext] = &[
+    &named(
+        "Discovering Alternative XMPP Connection Methods",
+        156,
+        "1.4.0",
+    ),
+    &named("SRV records for XMPP over TLS", 368, "1.1.0"),
+    &named("Bind 2", 386, "1.1.0"),
+    &named("Extensible SASL Profile", 388, "1.0.4"),
+    &named("SASL Channel-Binding Type Capability", 440, "1.0.0"),
+    &named("SASL SCRAM Downgrade Protection", 474, "0.5.0"),
+    &named("Fast Authentication Streamlining Tokens", 484, "0.2.0"),
+];
