@@ -3,7 +3,11 @@
 //!
 //! `cargo run --release --example heart -- [messages] [pairs]`
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "an example to run by hand")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "an example to run by hand"
+)]
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -26,7 +30,9 @@ use posthaste_proto::xml::{Element, Limits, StreamContext};
 struct WallClock;
 impl Clock for WallClock {
     fn now(&self) -> Timestamp {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
         Timestamp(u64::try_from(now.as_millis()).unwrap())
     }
 }
@@ -72,21 +78,39 @@ fn cpu_seconds() -> f64 {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<u32>().unwrap());
-    let (messages, pairs) = (arguments.next().unwrap_or(200_000), arguments.next().unwrap_or(50));
+    let mut arguments = std::env::args()
+        .skip(1)
+        .map(|argument| argument.parse::<u32>().unwrap());
+    let (messages, pairs) = (
+        arguments.next().unwrap_or(200_000),
+        arguments.next().unwrap_or(50),
+    );
     let folder = tempfile::tempdir().unwrap();
     let kv = Embedded::open(folder.path(), EmbeddedOptions::default()).unwrap();
     let domain = BareJid::parse("example.org").unwrap();
-    let config = Config { hosts: vec![HostConfig { domain, keep: Keep::Forever, registration: true }], ..Config::default() };
+    let config = Config {
+        hosts: vec![HostConfig {
+            domain,
+            keep: Keep::Forever,
+            registration: true,
+        }],
+        ..Config::default()
+    };
     let node = Node::new(config, kv.clone(), Arc::new(WallClock), Arc::new(Dice));
     tokio::spawn(node.clone().keep_house());
     let mut sessions = Vec::new();
     for n in 0..pairs * 2 {
         let jid = BareJid::parse(&format!("user{n}@example.org")).unwrap();
         let mut account = Batch::new(Partition::new(jid.as_str()).unwrap());
-        account.put(Bytes::from_static(tables::ACCOUNT), Bytes::from_static(&[1]));
+        account.put(
+            Bytes::from_static(tables::ACCOUNT),
+            Bytes::from_static(&[1]),
+        );
         kv.commit(account).unwrap();
-        let mut connection = node.bind(&jid, &ResourceWish::Exactly("r".into())).await.unwrap();
+        let mut connection = node
+            .bind(&jid, &ResourceWish::Exactly("r".into()))
+            .await
+            .unwrap();
         connection.receive(stanza("<presence/>")).await.unwrap();
         connection.enable_sm(true, None);
         sessions.push((connection, 0u32));
@@ -116,7 +140,11 @@ async fn main() {
     }
     kv.line().wait(kv.line().issued()).await.unwrap();
     let (wall, cpu) = (started.elapsed().as_secs_f64(), cpu_seconds() - cpu);
-    println!("{delivered} delivered, {:.2} us CPU and {:.2} us wall each", cpu * 1e6 / f64::from(delivered), wall * 1e6 / f64::from(delivered));
+    println!(
+        "{delivered} delivered, {:.2} us CPU and {:.2} us wall each",
+        cpu * 1e6 / f64::from(delivered),
+        wall * 1e6 / f64::from(delivered)
+    );
 }
 
 fn stanza(xml: &str) -> Stanza {

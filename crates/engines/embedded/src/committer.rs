@@ -10,6 +10,7 @@ use fjall::{AbstractTree, OwnedWriteBatch, PersistMode, Slice};
 
 use crate::overlay::{Generation, Range, between};
 use crate::sweep::{Sweep, keys_of};
+use crate::sync::JournalSync;
 use crate::{Shared, Tables};
 
 /// A range of more keys than this is not deleted within the round's batch but swept after it.
@@ -33,13 +34,14 @@ enum Next {
 }
 
 /// Runs the committer until the store is closed, then lets go of everything.
-pub(crate) fn run(shared: &Shared, tables: Tables, sweeps: Vec<Sweep>) {
+pub(crate) fn run(shared: &Shared, tables: Tables, journal: JournalSync, sweeps: Vec<Sweep>) {
     // A panic below must not leave sessions waiting for acknowledgements that never come.
     let on_the_way_out = FailOnPanic(shared);
     let mut committer = Committer {
         shared,
         next_sweep: sweeps.last().map_or(0, |last| last.number + 1),
         tables,
+        journal,
         sweeps,
     };
     if let Err(error) = committer.work() {
@@ -58,6 +60,7 @@ pub(crate) fn run(shared: &Shared, tables: Tables, sweeps: Vec<Sweep>) {
 struct Committer<'a> {
     shared: &'a Shared,
     tables: Tables,
+    journal: JournalSync,
     /// What is still to be swept, by number, never overlapping. Readers see what was last
     /// published of it.
     sweeps: Vec<Sweep>,
@@ -76,7 +79,7 @@ impl Committer<'_> {
                 }
                 Next::Sweep => {}
                 // What is left of sweeps is noted down.
-                Next::Close => return self.tables.db.persist(PersistMode::SyncAll),
+                Next::Close => return self.journal.sync(&self.tables.db),
             }
             self.sweep_page()?;
         }
@@ -90,7 +93,7 @@ impl Committer<'_> {
             .forget_written(new_sweeps.then_some(&self.sweeps));
 
         let syncing = Instant::now();
-        self.tables.db.persist(PersistMode::SyncData)?;
+        self.journal.sync(&self.tables.db)?;
         let synced = syncing.elapsed();
         let shared = self.shared;
         shared
@@ -163,7 +166,11 @@ impl Committer<'_> {
             return Ok(());
         };
         wait_for_flushes(&self.tables)?;
-        if first.page(&self.tables)? {
+        let is_last = first.page(&self.tables)?;
+        // So that never more than a page is lost to a power cut: the journal's unsynced end
+        // has a bound.
+        self.journal.sync(&self.tables.db)?;
+        if is_last {
             self.sweeps.remove(0);
             self.shared.publish(&self.sweeps);
         }

@@ -73,7 +73,7 @@ pub(crate) fn mend(folder: &Path, unsynced_max: u64) -> Result<Option<Mended>, M
         let path = path.to_path_buf();
         move |error| MendError::Io(path, error)
     };
-    let Some(path) = newest(folder).map_err(io(folder))? else {
+    let Some((_, path)) = newest(folder).map_err(io(folder))? else {
         return Ok(None);
     };
     let mended = measure(&path).map_err(io(&path))?;
@@ -90,7 +90,7 @@ pub(crate) fn mend(folder: &Path, unsynced_max: u64) -> Result<Option<Mended>, M
 
 /// The journal with the highest number, which is the one that was written last. The others were
 /// synced before it was begun.
-fn newest(folder: &Path) -> io::Result<Option<PathBuf>> {
+pub(crate) fn newest(folder: &Path) -> io::Result<Option<(u64, PathBuf)>> {
     let mut newest = None;
     for file in fs::read_dir(folder)? {
         let path = file?.path();
@@ -103,7 +103,7 @@ fn newest(folder: &Path) -> io::Result<Option<PathBuf>> {
         };
         newest = newest.max(Some((number, path)));
     }
-    Ok(newest.map(|(_, path)| path))
+    Ok(newest)
 }
 
 fn measure(path: &Path) -> io::Result<Mended> {

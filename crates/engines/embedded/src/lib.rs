@@ -18,6 +18,7 @@ mod overlay;
 mod read;
 mod stats;
 mod sweep;
+mod sync;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -43,6 +44,7 @@ use crate::overlay::{Changes, Generation, changes};
 use crate::stats::Counters;
 pub use crate::stats::{CommitStats, LATENCY_BOUNDS_SECONDS, Latency};
 use crate::sweep::Sweep;
+use crate::sync::JournalSync;
 
 /// How many times [`EmbeddedOptions::max_undurable_bytes`] may wait before commits are refused.
 /// Callers that ask for room leave a gap: each of many may pass at once.
@@ -241,6 +243,7 @@ impl Embedded {
         let tables = open_tables(&fjall, &options)?;
         let sweeps =
             Sweep::noted(&tables.rows).map_err(|error| OpenError::tables(&fjall, error))?;
+        let journal = JournalSync::of(&fjall).map_err(|error| OpenError::io(&fjall, error))?;
 
         let shared = Arc::new(Shared {
             folder: folder.to_path_buf(),
@@ -263,7 +266,7 @@ impl Embedded {
         let for_thread = shared.clone();
         thread::Builder::new()
             .name("committer".to_owned())
-            .spawn(move || committer::run(&for_thread, tables, sweeps))
+            .spawn(move || committer::run(&for_thread, tables, journal, sweeps))
             .map_err(|error| OpenError::io(folder, error))?;
         Ok(Arc::new(Self { shared }))
     }

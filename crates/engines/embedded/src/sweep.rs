@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use fjall::{Keyspace, OwnedWriteBatch, PersistMode, Slice};
+use fjall::{Keyspace, OwnedWriteBatch, Slice};
 
 use crate::Tables;
 use crate::keys::FIRST_PARTITION;
@@ -66,8 +66,6 @@ impl Sweep {
     }
 
     /// Deletes the next page. Says whether that was the last, which takes the note along.
-    ///
-    /// Every page is synced, so that never more than one is lost to a power cut.
     pub(crate) fn page(&mut self, tables: &Tables) -> fjall::Result<bool> {
         let rows = &tables.rows;
         let page = keys_of(rows, &self.at, &self.to, PAGE_KEYS)?;
@@ -87,7 +85,6 @@ impl Sweep {
             batch.remove(rows, self.note_key());
         }
         batch.commit()?;
-        tables.db.persist(PersistMode::SyncData)?;
         Ok(is_last)
     }
 
