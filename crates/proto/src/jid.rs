@@ -210,11 +210,6 @@ impl BareJid {
     pub fn as_str(&self) -> &str {
         &self.text
     }
-
-    /// The whole address, shared.
-    pub fn as_shared(&self) -> &Arc<str> {
-        &self.text
-    }
 }
 
 impl FullJid {

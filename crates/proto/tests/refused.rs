@@ -380,6 +380,13 @@ fn every_limit_ends_the_stream_with_a_policy_violation() {
     };
     assert_eq!(error(many(15 * 1024).as_bytes()), None);
     assert_eq!(error(many(16 * 1024).as_bytes()), violation);
+    let header = |bytes: usize| {
+        let lang = "l".repeat(bytes);
+        let tag = HEADER.replace('>', &format!(" xml:lang='{lang}'>"));
+        stream_error(tag.as_bytes(), &Limits::default())
+    };
+    assert_eq!(header(1024), None);
+    assert_eq!(header(1025), violation);
     let nested: String = (0..40)
         .map(|i| format!("<a xmlns:p{i}='u' xmlns:q{i}='u'>"))
         .collect();

@@ -170,11 +170,6 @@ impl Element {
         }
     }
 
-    /// Removes an attribute without a namespace.
-    pub fn remove_attr(&mut self, name: &str) {
-        self.attrs.retain(|a| !(a.ns.is_empty() && a.name == name));
-    }
-
     /// Adds a child at the end.
     pub fn push_child(&mut self, child: Element) {
         self.nodes.push(Node::Element(child));
@@ -188,14 +183,6 @@ impl Element {
             _ if text.is_empty() => {}
             _ => self.nodes.push(Node::Text(text)),
         }
-    }
-
-    /// Keeps only the children for which `keep` says so; text stays.
-    pub fn retain_children(&mut self, mut keep: impl FnMut(&Element) -> bool) {
-        self.nodes.retain(|node| match node {
-            Node::Element(child) => keep(child),
-            Node::Text(_) => true,
-        });
     }
 
     /// Name without prefix.

@@ -5,6 +5,9 @@ use super::{Event, Limits, Scanner, StreamContext, XmlError};
 use crate::ns;
 use std::borrow::Cow;
 
+/// Prefixes, namespaces and language that a stream may declare, in bytes: they are kept as long as the connection.
+const CONTEXT_BYTES: usize = 1024;
+
 /// A stream's start tag: what it says and what it declares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenTag {
@@ -53,12 +56,12 @@ impl OpenTag {
             from: value("from"),
             id: value("id"),
             version: value("version"),
-            context: context(&scanner),
+            context: context(&scanner)?,
         })
     }
 }
 
-fn context(scanner: &Scanner<'_>) -> StreamContext {
+fn context(scanner: &Scanner<'_>) -> Result<StreamContext, XmlError> {
     let mut context = StreamContext::bare("");
     let mut prefixes = Vec::new();
     for (prefix, uri) in scanner.bindings() {
@@ -78,7 +81,12 @@ fn context(scanner: &Scanner<'_>) -> StreamContext {
         .iter()
         .find(|a| a.is_lang())
         .map(|a| a.value().into());
-    context
+    let prefixes = context.prefixes.iter().map(|(p, uri)| p.len() + uri.len());
+    let remembered = prefixes.sum::<usize>() + context.lang.as_ref().map_or(0, |l| l.len());
+    if remembered > CONTEXT_BYTES {
+        return Err(XmlError::OverLimit("too much declared for the stream"));
+    }
+    Ok(context)
 }
 
 /// Checks and removes `<?xml version='1.0' encoding='UTF-8' standalone='yes'?>` and the white space after it.

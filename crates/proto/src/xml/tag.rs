@@ -23,11 +23,6 @@ pub struct Attr<'a> {
 }
 
 impl<'a> Attr<'a> {
-    /// The value as it stands in the input.
-    pub fn raw(&self) -> &'a str {
-        self.raw
-    }
-
     /// The value with references and white space resolved.
     pub fn value(&self) -> Cow<'a, str> {
         if self.plain {
