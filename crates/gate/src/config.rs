@@ -132,7 +132,7 @@ pub struct Limits {
     /// `element_bytes_per_second`, or the connection counts as lost.
     pub element_grace: Duration,
     /// The least average speed of an unfinished element past its grace: what a bad mobile network
-    /// still gives, and what makes one byte a minute too slow.
+    /// still gives. It bounds how long the largest stanza may lie unfinished in memory (4 minutes).
     pub element_bytes_per_second: u32,
     /// Time that output may wait for a client that does not read, without a byte taken.
     pub write_stall: Duration,
@@ -164,7 +164,7 @@ impl Default for Limits {
             idle_probe: Duration::from_secs(300),
             probe_timeout: Duration::from_secs(60),
             element_grace: Duration::from_secs(30),
-            element_bytes_per_second: 64,
+            element_bytes_per_second: 1_024,
             write_stall: Duration::from_secs(60),
             outbound_bytes: 64 * 1024,
             bytes_per_second: Some(128 * 1024),

@@ -319,7 +319,7 @@ pub(super) const LIMITS: Section = Section {
             doc: &["The least speed of an unfinished element past its grace."],
             reload: false,
             value: Value::Size {
-                default: 64,
+                default: 1_024,
                 min: 1,
                 max: MIB,
                 field: |c| &mut c.limits.element_size_per_second,
