@@ -157,17 +157,17 @@ async fn chat(node: &Arc<Node>, pairs: usize, messages: usize) -> anyhow::Result
     }
     let (cpu, started) = (cpu_seconds()?, Instant::now());
     for number in 0..messages {
-        for index in 0..users.len() {
+        for (index, user) in users.iter_mut().enumerate() {
             let peer = index ^ 1;
             let xml = format!(
                 "<message to='u{peer}@{DOMAIN}' type='chat' id='m{number}'><body>{:080}</body></message>",
                 number
             );
-            users[index].send(&xml).await?;
+            user.send(&xml).await?;
             if number % 5 == 4 {
-                users[index].acknowledge().await?;
+                user.acknowledge().await?;
             }
-            users[index].take().await?;
+            user.take().await?;
         }
     }
     let (cpu, elapsed) = (cpu_seconds()? - cpu, started.elapsed().as_secs_f64());
