@@ -98,6 +98,8 @@ pub struct Attendee {
     pub carbons: bool,
     /// The client's installation, if it named itself (XEP-0388 §2.3). Nobody else is told.
     pub client: Option<Box<str>>,
+    /// The capabilities that it was asked to prove, or that were proved already, as [`crate::ext::caps`] hashes them.
+    pub caps_asked: u64,
     /// To whom it sent directed presence (RFC 6121 §4.6).
     pub directed: Vec<Jid>,
 }
@@ -123,6 +125,7 @@ impl Attendee {
             block_interested: false,
             carbons: false,
             client: None,
+            caps_asked: 0,
             directed: Vec::new(),
         }
     }

@@ -8,6 +8,7 @@
 
 use bytes::Bytes;
 use posthaste_proto::error::StanzaError;
+use posthaste_proto::jid::Jid;
 use posthaste_proto::ns;
 use posthaste_proto::stanza::{IqType, Kind, MessageType};
 use posthaste_proto::xml::Element;
@@ -15,7 +16,7 @@ use smallvec::SmallVec;
 
 use crate::config::Keep;
 use crate::error::WalkError;
-use crate::ext::{self, blocking, carbons, last_activity, presence};
+use crate::ext::{self, blocking, caps, carbons, last_activity, presence};
 use crate::log::Entry;
 use crate::session::{Form, What};
 use crate::walk::Walk;
@@ -32,7 +33,11 @@ pub async fn sent(walk: &mut Walk<'_>) -> Result<(), WalkError> {
     }
     match walk.stanza.kind {
         Kind::Message(_) => sent_message(walk),
-        Kind::Presence(_) => presence::sent(walk).await,
+        Kind::Presence(_) => {
+            presence::sent(walk).await?;
+            // After the presence was taken: a proof counts only for what a session has said of itself.
+            caps::ask(walk).await
+        }
         Kind::Iq(_) => sent_iq(walk).await,
     }
 }
@@ -75,11 +80,14 @@ fn archive_own_copy(walk: &mut Walk<'_>, xml: &Bytes) {
 
 async fn sent_iq(walk: &mut Walk<'_>) -> Result<(), WalkError> {
     let own = &walk.home.jid;
+    let is_to_account = |to: &Jid| to.resource().is_none() && to.to_bare() == *own;
     match &walk.stanza.to {
-        // RFC 6120 §10.3.3: the server answers for the account.
-        None => ext::account_iq(walk).await,
-        Some(to) if to.resource().is_none() && to.to_bare() == *own => ext::account_iq(walk).await,
-        Some(_) => {
+        to if to.as_ref().is_none_or(is_to_account) => match walk.stanza.kind {
+            Kind::Iq(IqType::Result) => caps::hear(walk).await,
+            // RFC 6120 §10.3.3: the server answers for the account.
+            _ => ext::account_iq(walk).await,
+        },
+        _ => {
             walk.forward();
             Ok(())
         }

@@ -23,10 +23,6 @@ const fn named(name: &'static str, xep: u16, version: &'static str) -> Ext {
 pub const HEART: &[&Ext] = &[
     &named("Data Forms", 4, "2.13.2"),
     &named("Chat State Notifications", 85, "2.1"),
-    &Ext {
-        host_features: &[ns::CAPS],
-        ..named("Entity Capabilities", 115, "1.6.0")
-    },
     &named("Service Discovery Extensions", 128, "1.0.1"),
     &named("vCard-Based Avatars", 153, "1.1.1"),
     &named("Contact Addresses for XMPP Services", 157, "1.1.1"),

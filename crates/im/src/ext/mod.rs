@@ -5,6 +5,7 @@
 //! comment there says why. Read [`ping`] for a small one.
 
 pub mod blocking;
+pub mod caps;
 pub mod carbons;
 pub mod disco;
 pub mod elsewhere;
@@ -48,6 +49,7 @@ pub const ALL: &[&Ext] = &[
     &register::EXT,
     &vcard::EXT,
     &version::EXT,
+    &caps::EXT,
     &blocking::EXT,
     &ping::EXT,
     &time::EXT,

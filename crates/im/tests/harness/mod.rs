@@ -275,6 +275,11 @@ impl Client {
         );
     }
 
+    /// Its account.
+    pub fn bare(&self) -> BareJid {
+        self.connection.jid().to_bare()
+    }
+
     /// Nothing comes.
     pub async fn receives_nothing(&mut self) {
         self.receives(&[]).await;
