@@ -15,8 +15,8 @@ use super::secret::Secret;
 /// The client computes them at every log-in that has no FAST token, on a telephone or in a
 /// browser's JavaScript, and a server computes them for PLAIN. OWASP's figures (600,000 for
 /// SHA-256) are for servers that hash once and would cost such clients seconds; many refuse
-/// or time out. 10,000 is the minimum of XEP-0438 §4.2 and of RFC 7677's advice scaled to today,
-/// about 3 ms of a server's core. High-security deployments set 100,000 (same XEP) or more.
+/// or time out. 10,000 is the minimum of XEP-0438 (RFC 7677 §4 asks for 4096), about 3 ms of a
+/// server's core. High-security deployments set 100,000 (same XEP) or more.
 pub const DEFAULT_ITERATIONS: u32 = 10_000;
 
 /// The fewest rounds that either side accepts (RFC 5802 §5.1 `i`): fewer only help who guesses.

@@ -8,12 +8,12 @@
 //!   with the downgrade protection of XEP-0474 (0.5.0, [`downgrade`]).
 //! - [`plain`]: PLAIN (RFC 4616), to be offered over TLS only.
 //! - [`external`]: EXTERNAL (RFC 4422 appendix A) by client certificate.
-//! - [`ht`]: HT-SHA-256-NONE, -EXPR, -ENDP and -UNIQ (draft-schmaus-kitten-sasl-ht-09), the
-//!   mechanisms of FAST (XEP-0484).
+//! - [`ht`]: HT-SHA-256-NONE, -EXPR and -ENDP (draft-schmaus-kitten-sasl-ht-09), the mechanisms
+//!   of FAST (XEP-0484).
 //! - [`keys`]: what a server stores instead of a password.
 //! - [`client`]: one face over all of them for the initiating side.
 //!
-//! Left out: `tls-unique` (undefined in TLS 1.3, unsafe before it without the extended master
+//! Left out: `tls-unique` and with it HT-SHA-256-UNIQ (undefined in TLS 1.3, unsafe before it without the extended master
 //! secret; RFC 9266 §1), security layers (TLS does that), DIGEST-MD5 (historic, RFC 6331).
 
 pub mod channel_binding;
