@@ -123,6 +123,8 @@ class Stream:
 
     def send(self, xml):
         """Write `xml` verbatim; it leaves without a flush being waited for."""
+        if self.writer.transport.is_closing():
+            raise StreamEnded()
         self.writer.write(xml.encode() if isinstance(xml, str) else xml)
 
     def feed(self, data):

@@ -32,6 +32,9 @@ ACKNOWLEDGED_WITHIN = 60.0
 # Sessions that nobody resumes hand back what they held after this; the rest is the server's work.
 RESUME_TIMEOUT = 4
 DELIVERED_WITHIN = 60.0
+# After each misfortune so many more messages must be acknowledged in this time: the service is back.
+BACK_WITH = 50
+BACK_WITHIN = 60.0
 
 
 class Victim(chosen()):
@@ -159,9 +162,11 @@ async def run(kind, rounds, seed):
         senders, receivers = make_devices(victim, chance)
         victim.start()
         tasks = [asyncio.ensure_future(device.run()) for device in [*receivers, *senders]]
+        await service_is_there(tasks, senders)
         for number in range(rounds):
             await load_for(tasks, chance.uniform(0.2, 2.0))
             await kind.happen(victim, chance)
+            await service_is_there(tasks, senders)
             sent = sum(len(s.messages) for s in senders)
             print(f"  round {number + 1}: {sent} sent so far, {victim.crashes} crashes", flush=True)
         await load_for(tasks, 1.0)
@@ -212,6 +217,17 @@ async def load_for(tasks, seconds):
     done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
     for task in done:
         task.result()
+
+
+async def service_is_there(tasks, senders):
+    """Wait until messages are acknowledged again."""
+    acknowledged = lambda: sum(len(s.messages) - len(s.pending) for s in senders)
+    wanted = acknowledged() + BACK_WITH
+    deadline = time.monotonic() + BACK_WITHIN
+    while acknowledged() < wanted:
+        if time.monotonic() > deadline:
+            raise AssertionError(f"the service was not back in {BACK_WITHIN} s")
+        await load_for(tasks, 0.05)
 
 
 async def drain(victim, senders, receivers, tasks):

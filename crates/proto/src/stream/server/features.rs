@@ -156,12 +156,14 @@ pub(super) fn before_session(shared: &Shared) -> Element {
     features()
         .with_child(Element::new("bind", ns::BIND))
         .with_child(session)
-        .with_children(in_session(shared).into_children())
+        .with_children(in_session(shared, false).into_children())
 }
 
-/// The features of a stream with a session.
-pub(super) fn in_session(shared: &Shared) -> Element {
+/// The features of a stream with a session. Stream management that is on is not offered again: clients (@xmpp/client 0.14)
+/// take the offer for a chance to resume.
+pub(super) fn in_session(shared: &Shared, is_managed: bool) -> Element {
+    let sm = (!is_managed).then(|| Element::new("sm", ns::SM));
     features()
-        .with_child(Element::new("sm", ns::SM))
+        .with_children(sm)
         .with_children(shared.policy.session_features.iter().cloned())
 }

@@ -218,6 +218,8 @@ pub(super) struct Establish {
 struct Made {
     jid: FullJid,
     resumed: bool,
+    /// Stream management is on.
+    is_managed: bool,
 }
 
 impl Establish {
@@ -252,16 +254,21 @@ impl Establish {
             Answer::Resumed { jid, h } => {
                 let previd = std::mem::take(&mut self.previd);
                 self.inline.push(sm::Resumed { previd, h }.to_element());
-                self.session = Some(Made { jid, resumed: true });
+                self.session = Some(Made {
+                    jid,
+                    resumed: true,
+                    is_managed: true,
+                });
             }
             Answer::NotResumed(failed) => self.inline.push(failed.to_element()),
             Answer::Bound(bound) => {
                 let Bound { jid, sm, extra } = *bound;
-                self.inline.push(bound_element(sm, extra));
                 self.session = Some(Made {
                     jid,
                     resumed: false,
+                    is_managed: matches!(sm, Some(Ok(_))),
                 });
+                self.inline.push(bound_element(sm, extra));
             }
             Answer::NotBound(error) => {
                 // The XEPs know no other way to say that there is no session.
@@ -307,7 +314,7 @@ impl Establish {
         };
         // XEP-0198 §8.2: a resumed stream gets no features.
         if !made.resumed {
-            let features = features::in_session(shared);
+            let features = features::in_session(shared, made.is_managed);
             shared.out.features(&features);
         }
         bind::done(shared, self.login, made.jid, made.resumed)
