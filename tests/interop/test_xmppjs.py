@@ -32,6 +32,8 @@ class Device:
         async with asyncio.timeout(TIMEOUT):
             while line := await self.process.stdout.readline():
                 event = json.loads(line)
+                if event["event"] == "failed" and "failed" not in events:
+                    raise AssertionError(f"the device could not connect: {event}")
                 if event["event"] in events:
                     return event
                 self.waiting.append(event)
@@ -81,7 +83,7 @@ def service(server, road):
 async def test_xmppjs_chats_with_slixmpp(server, road):
     romeo, juliet = server.new_user("romeo"), server.new_user("juliet")
     async with session(server, *romeo) as r, device(server, service(server, road), *juliet) as j:
-        jid = (await j.happens("online", "failed"))["jid"]
+        jid = (await j.happens("online"))["jid"]
         assert jid.startswith(f"{juliet[0]}@{server.domain}/")
         j.tell("presence")
         await j.ask(server.domain, "ping", "urn:xmpp:ping")
@@ -101,18 +103,21 @@ async def test_xmppjs_gets_what_waited(server, road):
             r.send_message(mto=f"{juliet[0]}@{server.domain}", mbody=f"m{number}", mtype="chat")
         await r.settle()
     async with device(server, service(server, road), *juliet) as j:
-        await j.happens("online", "failed")
+        await j.happens("online")
         j.tell("presence")
         assert await j.bodies(30) == [f"m{n}" for n in range(30)]
 
 
 @pytest.mark.parametrize("road", ["starttls", "websocket"])
 async def test_xmppjs_resumes_after_a_cut(server, road):
+    """No query before a cut: @xmpp/client 0.14 does not count their answers, and so gets more again."""
     romeo, juliet = server.new_user("romeo"), server.new_user("juliet")
     async with session(server, *romeo) as r, device(server, service(server, road), *juliet) as j:
-        jid = (await j.happens("online", "failed"))["jid"]
-        j.tell("presence")
-        await j.ask(server.domain, "ping", "urn:xmpp:ping")
+        jid = (await j.happens("online"))["jid"]
+        j.tell("message", to=str(r.boundjid), body="ready", id="s0")
+        assert await r.bodies(1) == ["ready"]
+        r.send_message(mto=jid, mbody="so am I", mtype="chat")
+        assert await j.bodies(1) == ["so am I"]
         expected = []
         for round_number in range(3):
             for number in range(10):

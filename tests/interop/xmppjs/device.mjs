@@ -42,6 +42,9 @@ device.on("stanza", (stanza) => {
   }
 });
 
+// @xmpp/client 0.14 may still write to a line that has just been cut; it dials again all the same.
+process.on("uncaughtException", (error) => tell("error", { message: String(error) }));
+
 const commands = {
   presence: () => device.send(xml("presence")),
   message: ({ to, body, id }) => device.send(xml("message", { to, id, type: "chat" }, xml("body", {}, body))),
