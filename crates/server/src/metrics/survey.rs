@@ -1,7 +1,7 @@
 //! A look at every queue: how much waits for the sessions of this node, and since when.
 
 use posthaste_im::clock::Timestamp;
-use posthaste_im::home::HomeState;
+use posthaste_im::home::{Attendee, HomeState};
 use posthaste_im::node::Node;
 
 /// What was seen. Homes that were busy at the moment of looking are left out.
@@ -21,7 +21,7 @@ pub(crate) struct Survey {
     pub(crate) longest_queue: u64,
     /// The bytes of queued stanzas that are in memory.
     pub(crate) queued_bytes: u64,
-    /// When the oldest message came that some session is there for and nobody has acknowledged.
+    /// When the oldest message came that some session would take and nobody has acknowledged.
     /// Messages for those who are away are meant to wait and do not count.
     pub(crate) oldest_undelivered: Option<Timestamp>,
 }
@@ -52,8 +52,10 @@ impl Survey {
                 self.connected += 1;
             }
         }
-        let oldest = home.delivery.oldest_undelivered().map(|id| id.timestamp());
-        if !home.sessions.is_empty() {
+        if home.sessions.iter().any(Attendee::takes_messages) {
+            let oldest = home.delivery.oldest_undelivered().map(|id| id.timestamp());
+            // What waits is known by the id before it, and before the first there is none.
+            let oldest = oldest.filter(|since| since.millis() > 0);
             // `None` is less than any moment, so the two are told apart first.
             self.oldest_undelivered = match (self.oldest_undelivered, oldest) {
                 (Some(one), Some(other)) => Some(one.min(other)),
