@@ -18,6 +18,8 @@ if (options.userAgent) {
 }
 const device = client(options);
 device.reconnect.delay = 50;
+// Its own two seconds for each step are short for a debug build on a busy machine.
+device.timeout = 15_000;
 
 // A token from an earlier run of this device (FAST); a new one is told, so that it can be kept.
 device.fast.fetchToken = async () => token;

@@ -135,20 +135,6 @@ async fn show_the_world(
     Ok(())
 }
 
-/// A session says that it goes: it hears that itself, too (§4.5.2).
-pub(super) async fn goodbye(walk: &mut Walk<'_>, id: SessionId) -> Result<(), WalkError> {
-    let attendee = walk.home.attendee_mut(id);
-    let session = attendee
-        .filter(|attendee| attendee.available.is_some())
-        .map(|attendee| attendee.session.clone());
-    if let (Some(session), Some(from)) = (session, &walk.stanza.from) {
-        let what = presence_of(from);
-        let xml = addressed(walk.stanza.clone(), walk.home.jid.clone());
-        walk.deliver(&session, what, xml, true);
-    }
-    unavailable(walk, id).await
-}
-
 /// A session goes: those who saw it are told (§4.5.2), and those it told directly (§4.6.3).
 pub(super) async fn unavailable(walk: &mut Walk<'_>, id: SessionId) -> Result<(), WalkError> {
     let contacts = contacts::subscriptions(walk).await?;

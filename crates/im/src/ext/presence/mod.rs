@@ -55,7 +55,7 @@ pub async fn sent(walk: &mut Walk<'_>) -> Result<(), WalkError> {
     }
     match (kind, walk.stanza.to.clone()) {
         (PresenceType::Available, None) => broadcast::available(walk, session).await,
-        (PresenceType::Unavailable, None) => broadcast::goodbye(walk, session).await,
+        (PresenceType::Unavailable, None) => broadcast::unavailable(walk, session).await,
         (PresenceType::Available, Some(to)) => {
             remember_directed(walk, to)?;
             walk.forward();
