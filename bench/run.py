@@ -129,7 +129,9 @@ class Bench:
         """A fresh process for each, since memory once used for something else would be used again."""
         for part, tls in (("idle", False), ("idle_tls", True)):
             with self.server(name) as server:
-                self.note(server, part, server.load("idle", "--sessions", self.options.sessions, "--settle", 15, tls=tls))
+                self.note(server, part, server.load(
+                    "idle", "--sessions", self.options.sessions, "--before", self.options.sessions // 5,
+                    "--settle", 15, tls=tls))
 
     def traffic(self, name):
         seconds, pairs = self.options.seconds, self.options.pairs
@@ -144,7 +146,9 @@ class Bench:
     def paced(self, name, rate):
         with self.server(name) as server:
             return server, server.load(
-                "chat", "--pairs", self.options.pairs, "--rate", rate, "--seconds", self.options.seconds)
+                "chat", "--pairs", self.options.pairs, "--rate", rate, "--seconds", self.options.seconds,
+                # Long enough for a server that has to open its users' archives first.
+                "--warmup", 15)
 
     def limit_of(self, name):
         """The highest rate that this server carries: nothing is left behind and p99 stays under a second."""
@@ -159,14 +163,18 @@ class Bench:
         return most * 0.4
 
     def run(self, names):
+        parts = self.options.parts.split(",")
         for name in names:
             self.register(name)
         for number in range(self.options.rounds):
             print(f"round {number + 1}", file=sys.stderr)
-            for name in names:
+            # Memory hardly varies from run to run.
+            for name in names if number == 0 and "memory" in parts else ():
                 self.memory(name)
-            for name in names:
+            for name in names if "traffic" in parts else ():
                 self.traffic(name)
+        if "latency" not in parts:
+            return 0
         rate = self.options.rate or self.rivals_limit(names)
         for number in range(self.options.rounds):
             print(f"latency at {rate:.0f}/s, round {number + 1}", file=sys.stderr)
@@ -218,9 +226,10 @@ def machine():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--servers", default=",".join([OURS, *RIVALS]), help="which, in which order")
+    parser.add_argument("--parts", default="memory,traffic,latency", help="latency alone needs --rate")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seconds", type=int, default=10, help="of each measurement")
-    parser.add_argument("--sessions", type=int, default=4000, help="idle sessions, and accounts made")
+    parser.add_argument("--sessions", type=int, default=8000, help="idle sessions, and accounts made")
     parser.add_argument("--pairs", type=int, default=200, help="of users who chat")
     parser.add_argument("--window", type=int, default=4, help="messages under way per pair, closed loop")
     parser.add_argument("--offline", type=int, default=50, help="messages for each of 200 absent users")
