@@ -114,3 +114,38 @@ impl Target {
         Some(SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        target: TargetOptions,
+    }
+
+    fn target(words: &[&str]) -> anyhow::Result<Arc<Target>> {
+        Target::new(&Line::try_parse_from(["load"].iter().chain(words))?.target)
+    }
+
+    #[test]
+    fn a_server_that_is_not_on_loopback_must_be_asked_for() {
+        assert!(target(&["--server", "192.0.2.1:5222"]).is_err());
+        assert!(target(&["--server", "192.0.2.1:5222", "--remote"]).is_ok());
+        assert!(target(&["--server", "[::1]:5222"]).is_ok());
+    }
+
+    #[test]
+    fn connections_take_turns_at_their_local_addresses() {
+        let target = target(&["--sources", "2"]).unwrap();
+        let turns: Vec<_> = (0..3)
+            .filter_map(|_| target.source())
+            .map(|at| at.ip())
+            .collect();
+        assert_eq!(turns[0], turns[2]);
+        assert_ne!(turns[0], turns[1]);
+    }
+}
