@@ -110,7 +110,11 @@ async def test_xmppjs_gets_what_waited(server, road):
 
 @pytest.mark.parametrize("road", ["starttls", "websocket"])
 async def test_xmppjs_resumes_after_a_cut(server, road):
-    """No query before a cut: @xmpp/client 0.14 does not count their answers, and so gets more again."""
+    """No query before a cut: @xmpp/client 0.14 does not count their answers, and so gets more again.
+
+    Over TCP it reads stanzas that come in one piece with <success/> with a parser that has just been reset, and calls
+    them badly formed. So there nothing waits while the line is cut; over WebSocket everything does.
+    """
     romeo, juliet = server.new_user("romeo"), server.new_user("juliet")
     async with session(server, *romeo) as r, device(server, service(server, road), *juliet) as j:
         jid = (await j.happens("online"))["jid"]
@@ -118,11 +122,16 @@ async def test_xmppjs_resumes_after_a_cut(server, road):
         assert await r.bodies(1) == ["ready"]
         r.send_message(mto=jid, mbody="so am I", mtype="chat")
         assert await j.bodies(1) == ["so am I"]
-        expected = []
+        expected, got = [], []
         for round_number in range(3):
             for number in range(10):
                 expected.append(f"{round_number}.{number}")
                 r.send_message(mto=jid, mbody=expected[-1], mtype="chat")
+            if road == "starttls":
+                got += await j.bodies(10)
+                # Behind its acknowledgement, which has arrived when this has.
+                j.tell("message", to=str(r.boundjid), body="got them", id=f"got{round_number}")
+                assert await r.bodies(1) == ["got them"]
             j.tell("cut")
             assert await j.happens("resumed", "fail", "failed") == {"event": "resumed"}
             # At rest before the next cut: cut while it still resumes, @xmpp/client may not dial again.
@@ -132,7 +141,8 @@ async def test_xmppjs_resumes_after_a_cut(server, road):
         assert (await r.happens("message"))["from"] == jid
         await r.settle()
         await j.ask(server.domain, "ping", "urn:xmpp:ping")
-        assert await j.bodies(30) == expected
+        got += await j.bodies(len(expected) - len(got))
+        assert got == expected
 
 
 async def test_xmppjs_is_told_that_the_password_is_wrong(server):
