@@ -55,6 +55,9 @@ impl JournalSync {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
     use super::*;
     use fjall::KeyspaceCreateOptions;
 
@@ -72,6 +75,11 @@ mod tests {
             rows.insert([number], vec![number; 16_000_000]).unwrap();
         }
         rows.rotate_memtable_and_wait().unwrap();
+        // Its worker does so a moment later.
+        let patience = Instant::now() + Duration::from_secs(30);
+        while newest(dir.path()).unwrap().unwrap().0 == 0 && Instant::now() < patience {
+            thread::sleep(Duration::from_millis(5));
+        }
         journal.sync(&db).unwrap();
         assert_eq!(journal.number, 1);
     }

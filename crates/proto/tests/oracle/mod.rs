@@ -183,13 +183,9 @@ fn frames_as_one(xml: &[u8]) {
 fn survives_writing(element: &Element) {
     for default in [ns::CLIENT, "", "urn:other"] {
         let context = StreamContext::bare(default);
-        let limits = Limits {
-            stanza_bytes: usize::MAX,
-            attributes: 200,
-            ..Limits::default()
-        };
+        // What was admitted may be longer when it is written: `>` becomes `&gt;`.
         let written = element.to_bytes(default);
-        let again = Element::parse_in(&written, &limits, &context);
+        let again = Element::parse_in(&written, &Limits::NONE, &context);
         assert_eq!(
             again.as_ref(),
             Ok(element),
