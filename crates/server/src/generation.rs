@@ -61,6 +61,10 @@ impl Generation {
             Arc::new(SystemClock),
             Arc::new(SystemEntropy),
         );
+        // Before anyone connects: sessions that nobody resumes end in time, too, and their contacts see it.
+        if let Err(error) = node.restore_sessions().await {
+            tracing::warn!(%error, "stored sessions wait until their accounts are used");
+        }
         match Gate::start(node.clone(), gate_config, Routes::default()).await {
             Ok(gate) => Ok(Self {
                 house: tokio::spawn(node.clone().keep_house()),
