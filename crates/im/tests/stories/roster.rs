@@ -1,10 +1,6 @@
 //! The contact list and its versions (RFC 6121 §2).
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod harness;
-
-use harness::{Client, World};
+use crate::harness::{Client, World};
 use posthaste_im::roster::MAX_TOMBSTONES;
 
 const GET: &str = "<iq type='get' id='g'><query xmlns='jabber:iq:roster'/></iq>";

@@ -1,10 +1,6 @@
 //! Clients that name their installation (XEP-0388 §2.3, XEP-0386 §4).
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod harness;
-
-use harness::{Client, World, chat};
+use crate::harness::{Client, World, chat};
 use posthaste_im::binding::ResourceWish;
 use posthaste_proto::error::StreamCondition;
 use posthaste_proto::jid::BareJid;

@@ -1,12 +1,8 @@
 //! The small services: discovery, vCards, private storage, version, time, last activity, client state.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod harness;
-
 use std::sync::Arc;
 
-use harness::{World, chat, config};
+use crate::harness::{World, chat, config};
 use posthaste_im::config::Config;
 use posthaste_im::ext;
 use posthaste_im::ext::private::MAX_ELEMENTS;

@@ -1,12 +1,8 @@
 //! In-band registration after log-in (XEP-0077), and what others see of an account that is removed.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod harness;
-
 use std::sync::Arc;
 
-use harness::{Client, World, chat, config};
+use crate::harness::{Client, World, chat, config};
 use posthaste_im::accounts::{AccountError, Settings};
 use posthaste_im::config::Config;
 use posthaste_kv::memory::MemoryKv;

@@ -1,10 +1,6 @@
 //! Every device shows the whole conversation (XEP-0280).
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod harness;
-
-use harness::{Client, World, chat};
+use crate::harness::{Client, World, chat};
 
 async fn with_carbons(world: &World, user: &str, resource: &str) -> Client {
     let mut client = world.online(user, resource).await;

@@ -1,10 +1,6 @@
 //! What clients say they can do is believed when it is proved (XEP-0115).
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod harness;
-
-use harness::{Client, World};
+use crate::harness::{Client, World};
 use posthaste_im::ext::caps::{MAX_PER_SHELF, proved};
 use posthaste_proto::ns;
 use posthaste_proto::xep::caps::Caps;

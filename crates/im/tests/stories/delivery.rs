@@ -1,12 +1,8 @@
 //! Store and forward: what is acknowledged arrives, in order, once, whoever is there.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod harness;
-
 use std::sync::Arc;
 
-use harness::{World, chat, config};
+use crate::harness::{World, chat, config};
 use posthaste_im::config::{Config, Keep};
 use posthaste_im::session::QueueLimits;
 use posthaste_kv::Kv as _;
@@ -48,7 +44,7 @@ async fn messages_wait_in_order_for_someone_who_is_away_and_come_once() {
     let received = juliet.receives_until_quiet().await;
     let messages: Vec<_> = received
         .iter()
-        .filter_map(|xml| harness::body(xml))
+        .filter_map(|xml| crate::harness::body(xml))
         .collect();
     assert_eq!(messages, texts);
     assert!(
@@ -91,7 +87,10 @@ async fn live_messages_come_after_the_ones_that_waited() {
             .await;
     }
     some.extend(juliet.receives_until_quiet().await);
-    let bodies: Vec<_> = some.iter().filter_map(|xml| harness::body(xml)).collect();
+    let bodies: Vec<_> = some
+        .iter()
+        .filter_map(|xml| crate::harness::body(xml))
+        .collect();
     assert_eq!(
         bodies,
         (0..220).map(|n| format!("m{n}")).collect::<Vec<_>>()

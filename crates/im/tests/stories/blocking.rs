@@ -1,12 +1,8 @@
 //! A blocked sender learns nothing and reaches nobody (XEP-0191).
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod harness;
-
 use std::sync::Arc;
 
-use harness::{World, chat, config};
+use crate::harness::{World, chat, config};
 use posthaste_im::config::Config;
 use posthaste_kv::memory::MemoryKv;
 

@@ -1,10 +1,6 @@
 //! Who is there, and who may know it (RFC 6121 §3 and §4).
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod harness;
-
-use harness::{Client, World, config};
+use crate::harness::{Client, World, config};
 use posthaste_im::config::Config;
 use posthaste_im::ext::presence::{MAX_DIRECTED, MAX_PRESENCE_BYTES};
 use posthaste_im::roster::MAX_PENDING_IN;

@@ -1,0 +1,16 @@
+//! What the heart does for its users, told as stories: Romeo sends, Juliet receives. One binary, since linking a test
+//! takes longer than running it.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod harness;
+
+mod blocking;
+mod caps;
+mod carbons;
+mod delivery;
+mod devices;
+mod presence;
+mod registration;
+mod roster;
+mod services;
