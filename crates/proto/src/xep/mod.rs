@@ -3,3 +3,4 @@
 pub mod caps;
 pub mod data_form;
 pub mod disco;
+pub mod rsm;
