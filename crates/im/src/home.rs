@@ -180,7 +180,7 @@ impl HomeState {
             drainer: None,
             transient: Vec::new(),
             kept_from: ArchiveId(0),
-            unsent: outbox::load(kv, &partition).await?,
+            unsent: outbox::load(node, &partition).await?,
             listed_dirty: false,
             jid: jid.clone(),
             partition,

@@ -24,6 +24,10 @@ const FORGET_EVERY: u32 = 10;
 impl Node {
     /// Tidies until dropped. The server spawns this once.
     pub async fn keep_house(self: Arc<Node>) {
+        tokio::join!(self.send_unsent(), self.tidy_for_ever());
+    }
+
+    async fn tidy_for_ever(self: &Arc<Node>) {
         let (mut rounds, mut retention) = (0u32, Round::default());
         loop {
             tokio::time::sleep(TIDY_EVERY).await;

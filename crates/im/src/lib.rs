@@ -10,6 +10,7 @@
 
 pub mod accounts;
 pub mod binding;
+pub mod border;
 pub mod catch_up;
 pub mod clock;
 pub mod codec;

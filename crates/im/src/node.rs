@@ -11,6 +11,7 @@ use posthaste_kv::Kv;
 use posthaste_proto::jid::{BareJid, FullJid};
 
 use crate::accounts::Accounts;
+use crate::border::Border;
 use crate::clock::{Clock, Entropy, Timestamp};
 use crate::config::Config;
 use crate::home::{Home, HomeState};
@@ -45,6 +46,7 @@ pub struct Node {
     dirty: Mutex<Vec<Arc<Home>>>,
     /// Homes whose account was removed by its owner and that are to be erased.
     removed: Mutex<Vec<BareJid>>,
+    pub(crate) border: Border,
 }
 
 impl fmt::Debug for Node {
@@ -79,6 +81,7 @@ impl Node {
             detached: Mutex::default(),
             dirty: Mutex::default(),
             removed: Mutex::default(),
+            border: Border::default(),
         })
     }
 
@@ -207,7 +210,7 @@ impl Node {
     }
 
     /// Drops the homes that nobody has used lately.
-    pub(crate) fn forget_idle_homes(&self) {
+    pub fn forget_idle_homes(&self) {
         let since = Timestamp(self.now().millis().saturating_sub(HOME_IDLE_MILLIS));
         for part in &self.homes {
             let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);

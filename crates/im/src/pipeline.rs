@@ -18,6 +18,7 @@ use crate::config::Keep;
 use crate::error::WalkError;
 use crate::ext::{self, blocking, caps, carbons, last_activity, presence};
 use crate::log::Entry;
+use crate::router::Place;
 use crate::session::{Form, What};
 use crate::walk::Walk;
 use crate::weight::{Way, Weight, weigh};
@@ -58,8 +59,20 @@ fn sent_message(walk: &mut Walk<'_>) -> Result<(), WalkError> {
         archive_own_copy(walk, &xml);
         carbons::copy_sent(walk, &xml);
     }
-    walk.forward();
+    if is_missed_beyond(walk) {
+        walk.send_stored(walk.stanza.clone());
+    } else {
+        walk.forward();
+    }
     Ok(())
+}
+
+/// Once the client has our acknowledgement it does not send again, and another server may take long to be reached.
+fn is_missed_beyond(walk: &Walk<'_>) -> bool {
+    let is_said_in_room = walk.stanza.kind == Kind::Message(MessageType::Groupchat);
+    let is_missed = walk.weight.offline || (is_said_in_room && !walk.weight.hold);
+    let to = walk.stanza.to.as_ref();
+    is_missed && to.is_some_and(|to| walk.node.place(to) == Place::Beyond)
 }
 
 /// The sender's side of the history (XEP-0313 §5.1.1), unless retention is "until delivered": nobody waits for it.

@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 
 use posthaste_kv::Ticket;
-use posthaste_proto::error::StanzaError;
 use posthaste_proto::jid::Jid;
 use posthaste_proto::stanza::Stanza;
 
@@ -24,6 +23,17 @@ pub struct Envelope {
     pub hops: u8,
     /// Where it is stored until it has arrived, if it is.
     pub stored: Option<Stored>,
+}
+
+/// Where the stanzas to an address are handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the home of an account of ours.
+    Home,
+    /// By the server itself.
+    Host,
+    /// Beyond the border ([`crate::border`]).
+    Beyond,
 }
 
 /// An answer to an answer to an answer: nothing in XMPP goes further, so that a longer chain is a loop of ours.
@@ -62,13 +72,15 @@ impl Node {
             tracing::error!("a stanza without an address came to the router: dropped");
             return (Ticket::DURABLE, Vec::new());
         };
-        let is_ours = self.config().host(to.domain()).is_some();
-        let outcome = match to.local() {
-            _ if !is_ours => Err((stanza, StanzaError::remote_server_not_found().into())),
-            None => host::receive(self, stanza)
+        let outcome = match self.place(&to) {
+            Place::Beyond => {
+                // Whether and when it has arrived is known there.
+                return (Ticket::DURABLE, self.send_beyond(&to, stanza, stored));
+            }
+            Place::Host => host::receive(self, stanza)
                 .await
                 .map(|caused| (Ticket::DURABLE, caused)),
-            Some(_) => self.bring_home(&to, stanza).await,
+            Place::Home => self.bring_home(&to, stanza).await,
         };
         let (ticket, caused) = outcome
             .unwrap_or_else(|(stanza, error)| (Ticket::DURABLE, self.refuse(&stanza, error)));
@@ -78,6 +90,17 @@ impl Node {
             tracing::warn!(%error, "a stored stanza that has arrived could not be deleted: it will be sent again");
         }
         (ticket, caused)
+    }
+
+    /// By its domain first.
+    pub(crate) fn place(&self, to: &Jid) -> Place {
+        if self.config().host(to.domain()).is_none() {
+            return Place::Beyond;
+        }
+        match to.local() {
+            Some(_) => Place::Home,
+            None => Place::Host,
+        }
     }
 
     async fn bring_home(

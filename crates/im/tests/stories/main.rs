@@ -6,6 +6,7 @@
 mod harness;
 
 mod blocking;
+mod border;
 mod caps;
 mod carbons;
 mod delivery;
