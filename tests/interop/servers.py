@@ -178,6 +178,10 @@ size_per_second = "0 B"
 [contact]
 admin = ["mailto:admin@localhost"]
 
+[external_services]
+services = ["stun:stun.localhost:3478?transport=udp", "turn:turn.localhost:3478?transport=udp"]
+secret = "north"
+
 [log]
 level = "info"
 
@@ -224,7 +228,11 @@ http_host = "localhost"
 s2s_ports = {{}}
 modules_enabled = {{ "roster", "saslauth", "tls", "disco", "carbons", "pep", "private", "blocklist",
   "vcard", "version", "time", "ping", "register", "mam", "csi_simple", "smacks",
-  "websocket", "lastactivity", "server_contact_info" }}
+  "websocket", "lastactivity", "server_contact_info", "external_services" }}
+external_services = {{
+  {{ type = "stun", transport = "udp", host = "stun.localhost", port = 3478 }},
+  {{ type = "turn", transport = "udp", host = "turn.localhost", port = 3478, secret = "north", ttl = 86400, algorithm = "turn" }},
+}}
 modules_disabled = {{ "s2s", "posix" }}
 contact_info = {{ admin = {{ "mailto:admin@localhost" }} }}
 allow_registration = true

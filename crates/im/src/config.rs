@@ -3,6 +3,7 @@
 use posthaste_proto::jid::BareJid;
 
 use crate::accounts;
+use crate::ext::external_services::ExternalServices;
 use crate::session::QueueLimits;
 
 /// How long messages stay in the log.
@@ -48,6 +49,8 @@ pub struct Config {
     pub accounts: accounts::Settings,
     /// Addresses for XEP-0157, as (kind such as `abuse-addresses`, URI).
     pub contacts: Vec<(String, String)>,
+    /// Services outside XMPP that clients are told of (XEP-0215).
+    pub external_services: ExternalServices,
 }
 
 impl Default for Config {
@@ -67,6 +70,7 @@ impl Default for Config {
             blocked_addresses: 5000,
             accounts: accounts::Settings::default(),
             contacts: Vec::new(),
+            external_services: ExternalServices::default(),
         }
     }
 }

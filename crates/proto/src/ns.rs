@@ -72,6 +72,8 @@ pub const PING: &str = "urn:xmpp:ping";
 pub const TIME: &str = "urn:xmpp:time";
 /// Delayed delivery (XEP-0203).
 pub const DELAY: &str = "urn:xmpp:delay";
+/// External service discovery (XEP-0215).
+pub const EXTERNAL_SERVICES: &str = "urn:xmpp:extdisco:2";
 /// Carbons (XEP-0280).
 pub const CARBONS: &str = "urn:xmpp:carbons:2";
 /// The rules of carbons (XEP-0280).

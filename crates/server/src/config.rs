@@ -18,6 +18,7 @@ pub(crate) use reload::{Changes, changes};
 
 use posthaste_im::config::Keep;
 use posthaste_proto::jid::BareJid;
+use posthaste_proto::sasl::Secret;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -37,6 +38,7 @@ pub(crate) struct Config {
     pub(crate) messages: Messages,
     pub(crate) sessions: Sessions,
     pub(crate) contact: Contact,
+    pub(crate) external_services: ExternalServices,
     pub(crate) limits: Limits,
     pub(crate) storage: Storage,
     pub(crate) log: Log,
@@ -159,6 +161,14 @@ pub(crate) struct Contact {
     pub(crate) sales: Vec<String>,
     pub(crate) security: Vec<String>,
     pub(crate) support: Vec<String>,
+}
+
+/// What helps clients outside XMPP (XEP-0215).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ExternalServices {
+    pub(crate) services: Vec<String>,
+    pub(crate) secret: Secret,
+    pub(crate) credentials_lifetime: Duration,
 }
 
 /// What one peer, one address or all of them together may cost. Sizes are in bytes.

@@ -8,6 +8,7 @@ use posthaste_gate::{
 };
 use posthaste_im::accounts::Settings;
 use posthaste_im::config::HostConfig;
+use posthaste_im::ext::external_services::{ExternalServices, Service};
 use posthaste_im::session::QueueLimits;
 use posthaste_proto::sasl::Mechanism;
 use std::net::SocketAddr;
@@ -149,6 +150,20 @@ pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
             registrations_per_day: count(accounts.registrations_per_address),
         },
         contacts: contacts(&config.contact),
+        external_services: external_services(&config.external_services),
+    }
+}
+
+fn external_services(keys: &crate::config::ExternalServices) -> ExternalServices {
+    // The table of keys has read each of them once.
+    let services = keys
+        .services
+        .iter()
+        .filter_map(|uri| Service::parse(uri).ok());
+    ExternalServices {
+        services: services.collect(),
+        secret: Some(keys.secret.clone()).filter(|secret| !secret.expose().is_empty()),
+        credentials_seconds: count(keys.credentials_lifetime.as_secs()),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod caps;
 pub mod carbons;
 pub mod disco;
 pub mod elsewhere;
+pub mod external_services;
 pub mod host;
 pub mod last_activity;
 pub mod legacy_session;
@@ -53,6 +54,7 @@ pub const ALL: &[&Ext] = &[
     &blocking::EXT,
     &ping::EXT,
     &time::EXT,
+    &external_services::EXT,
     &carbons::EXT,
 ];
 

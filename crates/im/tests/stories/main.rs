@@ -11,6 +11,7 @@ mod caps;
 mod carbons;
 mod delivery;
 mod devices;
+mod external_services;
 mod presence;
 mod registration;
 mod roster;

@@ -3,6 +3,7 @@
 mod gate;
 mod heart;
 mod process;
+mod services;
 
 use super::value::{Key, Value};
 use super::{Config, Host};
@@ -10,6 +11,7 @@ use gate::{HTTP, LIMITS, LISTEN, LOGIN, TLS};
 use heart::{ACCOUNTS, CONTACT, MESSAGES, SESSIONS};
 use posthaste_im::config::Keep;
 use process::{ADMIN, LOG, SERVER, STORAGE};
+use services::EXTERNAL_SERVICES;
 use std::time::Duration;
 
 /// A `[section]` of the file.
@@ -33,7 +35,19 @@ const fn millis(millis: u64) -> Duration {
 
 /// Every section but the hosts', in the order the example shows them.
 pub(crate) const SECTIONS: &[Section] = &[
-    LISTEN, TLS, HTTP, LOGIN, ACCOUNTS, MESSAGES, SESSIONS, CONTACT, LIMITS, STORAGE, SERVER, LOG,
+    LISTEN,
+    TLS,
+    HTTP,
+    LOGIN,
+    ACCOUNTS,
+    MESSAGES,
+    SESSIONS,
+    CONTACT,
+    EXTERNAL_SERVICES,
+    LIMITS,
+    STORAGE,
+    SERVER,
+    LOG,
     ADMIN,
 ];
 

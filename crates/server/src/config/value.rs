@@ -2,6 +2,7 @@
 
 use super::units;
 use posthaste_im::config::Keep;
+use posthaste_proto::sasl::Secret;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -65,6 +66,8 @@ pub(crate) enum Value<T: 'static> {
         check: fn(&str) -> Result<(), String>,
         field: fn(&mut T) -> &mut Vec<String>,
     },
+    /// A secret: never quoted in a complaint, and no default is safe but none.
+    Hidden { field: fn(&mut T) -> &mut Secret },
     Place {
         default: &'static str,
         field: fn(&mut T) -> &mut PathBuf,
@@ -140,6 +143,7 @@ impl<T> Value<T> {
             Self::Texts { default, field, .. } => {
                 *field(target) = default.iter().map(|text| (*text).to_owned()).collect();
             }
+            Self::Hidden { field } => *field(target) = Secret::default(),
             Self::Place { default, field } => *field(target) = PathBuf::from(default),
             Self::OptionalPlace { field, .. } => *field(target) = None,
             Self::Retention { default, field } => *field(target) = *default,
@@ -183,6 +187,7 @@ impl<T> Value<T> {
                 text.clone_into(field(target));
             }
             Self::Texts { check, field, .. } => *field(target) = texts(input, *check)?,
+            Self::Hidden { field } => *field(target) = Secret::from(text(input)?),
             Self::Place { field, .. } => *field(target) = place(input)?,
             Self::OptionalPlace { field, .. } => *field(target) = Some(place(input)?),
             Self::Retention { field, .. } => *field(target) = parse_keep(text(input)?)?,
@@ -202,6 +207,7 @@ impl<T> Value<T> {
             Self::Choice { field, .. } => *field(to) = *field(from),
             Self::Text { field, .. } => field(to).clone_from(field(from)),
             Self::Texts { field, .. } => field(to).clone_from(field(from)),
+            Self::Hidden { field } => field(to).clone_from(field(from)),
             Self::Place { field, .. } => field(to).clone_from(field(from)),
             Self::OptionalPlace { field, .. } => field(to).clone_from(field(from)),
             Self::Retention { field, .. } => *field(to) = *field(from),
@@ -221,6 +227,7 @@ impl<T> Value<T> {
             Self::Choice { field, .. } => quoted(field(target)),
             Self::Text { field, .. } => quoted(field(target)),
             Self::Texts { field, .. } => list(field(target)),
+            Self::Hidden { field } => quoted(field(target).expose()),
             Self::Place { field, .. } => quoted(&field(target).to_string_lossy()),
             Self::OptionalPlace { field, .. } => quoted(&field(target).as_ref()?.to_string_lossy()),
             Self::Retention { field, .. } => show_keep(*field(target)),
