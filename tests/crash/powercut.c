@@ -235,7 +235,9 @@ static void undo_doomed(struct file *f, struct change *c) {
 
 static void tear_file(struct file *f, unsigned long *applied, unsigned long *lost) {
     uint64_t count = 0, index = 0;
-    off_t synced_size = f->first ? f->first->size_before : 0;
+    /* Known only because of a write that was refused: it is as it was synced. */
+    if (!f->first) return;
+    off_t synced_size = f->first->size_before;
     for (struct change *c = f->last; c; c = c->before) {
         count++;
         if (c->doomed && !c->truncation) { undo_doomed(f, c); continue; }

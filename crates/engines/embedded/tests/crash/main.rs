@@ -277,6 +277,25 @@ async fn failed_writes_are_not_acknowledged_and_the_store_goes_on() {
     }
 }
 
+/// The store is closed or being opened again when the power goes: nothing must depend on the disk
+/// having recovered before.
+#[tokio::test]
+async fn a_power_cut_while_the_disk_still_fails_loses_nothing_durable() {
+    for round in 300..300 + rounds().div_ceil(2) {
+        for fault in ["write-error", "full", "sync-error"] {
+            let mut scene = Scene::new();
+            let mut writer = scene.start(round, None);
+            writer.until("acked", 5 + dice(round, 7) % 50);
+            scene.trigger(fault);
+            writer.until("failed", 1);
+            scene.trigger("cut");
+            let place = format!("{fault}, round {round}, seed {}", seed());
+            let acked = writer.end();
+            scene.check(acked, &place).await;
+        }
+    }
+}
+
 /// A small file system of its own, or the reason why there is none.
 struct SmallDisk(TempDir);
 
