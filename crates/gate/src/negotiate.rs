@@ -10,14 +10,15 @@ use std::sync::Arc;
 use posthaste_im::accounts::{AccountError, Admission};
 use posthaste_im::binding::{BindError, ResourceWish, ResumeError};
 use posthaste_im::connection::Connection;
+use posthaste_im::devices::Introduction;
 use posthaste_im::ext;
 use posthaste_im::node::Node;
 use posthaste_proto::error::{Condition, StanzaError};
 use posthaste_proto::jid::BareJid;
-use posthaste_proto::sasl::{self, ChannelBindings, Failure};
+use posthaste_proto::sasl::{self, ChannelBindings, Failure, Mechanism};
 use posthaste_proto::stream::server::{
     Answer, Ask, BindRequest, Bound, Host, Negotiation, Next, Policy, Session, Step, Transport,
-    Wanted,
+    UserAgent, Wanted,
 };
 use posthaste_proto::stream::sm;
 use posthaste_proto::xml::StreamContext;
@@ -343,16 +344,16 @@ impl Desk {
     }
 
     async fn bind(&mut self, request: BindRequest) -> Answer {
+        let client = introduction(&request);
         let wish = match request.resource {
             Wanted::Any => ResourceWish::Any,
             Wanted::Resource(resource) => ResourceWish::Exactly(resource),
             Wanted::Tag(tag) => ResourceWish::Tagged(tag),
         };
-        let bound = match &request.client {
-            Some(client) if request.bind2 => {
+        let bound = match client {
+            Some(client) => {
                 let node = &self.node;
-                node.bind_client(&request.account, &wish, client.as_str())
-                    .await
+                node.bind_client(&request.account, &wish, &client).await
             }
             _ => self.node.bind(&request.account, &wish).await,
         };
@@ -384,6 +385,25 @@ impl Desk {
             connection.detach().await;
         }
     }
+}
+
+/// What a client says of itself, if it names its installation and uses Bind 2.
+fn introduction(request: &BindRequest) -> Option<Introduction> {
+    let UserAgent {
+        id,
+        software,
+        device,
+    } = &request.user_agent;
+    let id = id.as_ref().filter(|_| request.bind2)?;
+    Some(Introduction {
+        id: id.as_str().to_owned(),
+        software: software.clone(),
+        device: device.clone(),
+        by_password: matches!(
+            request.mechanism,
+            Mechanism::Scram { .. } | Mechanism::Plain
+        ),
+    })
 }
 
 async fn checked(check: impl Future<Output = Result<Answer, AccountError>>) -> Answer {

@@ -11,12 +11,13 @@ use thiserror::Error;
 use crate::catch_up;
 use crate::codec;
 use crate::connection::Connection;
+use crate::devices::{self, Introduction};
 use crate::error::WalkError;
 use crate::home::{Attendee, HomeState};
 use crate::node::Node;
 use crate::pipeline;
 use crate::router::Envelope;
-use crate::session::{Item, Lag, Session, SessionId, What};
+use crate::session::{Item, Lag, Session, SessionId, Taken, What};
 use crate::walk::Walk;
 
 /// Which resource a client wants.
@@ -71,6 +72,15 @@ impl Node {
         account: &BareJid,
         wish: &ResourceWish,
     ) -> Result<Connection, BindError> {
+        self.bind_as(account, wish, None).await
+    }
+
+    async fn bind_as(
+        self: &Arc<Node>,
+        account: &BareJid,
+        wish: &ResourceWish,
+        client: Option<&Introduction>,
+    ) -> Result<Connection, BindError> {
         let resource = match wish {
             ResourceWish::Exactly(resource) => resource.clone(),
             ResourceWish::Any => self.random_name(),
@@ -99,7 +109,12 @@ impl Node {
             return Err(BindError::TooMany);
         }
         let session = Arc::new(Session::new(jid, self.next_session_id()));
-        state.sessions.push(Attendee::new(session.clone()));
+        let mut attendee = Attendee::new(session.clone());
+        if let Some(client) = client {
+            devices::register(self, &mut state, client, session.id).await?;
+            attendee.client = Some(client.id.as_str().into());
+        }
+        state.sessions.push(attendee);
         state.sessions.shrink_to_fit();
         drop(state);
         self.stats.sessions_bound.count();
@@ -107,7 +122,7 @@ impl Node {
     }
 
     /// As [`Node::bind`], for a client that names its installation (XEP-0386 §4): sessions that the same client has left
-    /// behind end first, and what they had not taken is for the new one.
+    /// behind end first, and what they had not taken is for the new one. It is a device of the account from now on.
     ///
     /// # Errors
     /// See [`BindError`].
@@ -115,13 +130,13 @@ impl Node {
         self: &Arc<Node>,
         account: &BareJid,
         wish: &ResourceWish,
-        client: &str,
+        client: &Introduction,
     ) -> Result<Connection, BindError> {
         let home = self.home(account);
         let left: Vec<Arc<Session>> = {
             let state = home.lock(self).await?;
             let same =
-                |attendee: &&Attendee| attendee.client.as_deref().is_some_and(|id| id == client);
+                |attendee: &&Attendee| attendee.client.as_deref().is_some_and(|id| id == client.id);
             let same = state.sessions.iter().filter(same);
             same.map(|attendee| attendee.session.clone()).collect()
         };
@@ -131,17 +146,7 @@ impl Node {
                 .close(StreamError::new(StreamCondition::Conflict));
             self.end_session(account, session.id).await;
         }
-        let connection = self.bind(account, wish).await?;
-        let mut state = home.lock(self).await?;
-        if let Some(attendee) = state
-            .sessions
-            .iter_mut()
-            .find(|attendee| attendee.session.jid == *connection.jid())
-        {
-            attendee.client = Some(client.into());
-        }
-        drop(state);
-        Ok(connection)
+        self.bind_as(account, wish, Some(client)).await
     }
 
     /// Takes up a session again. Answers the connection and how many stanzas of the client are handled and durable.
@@ -188,7 +193,7 @@ impl Node {
             )
         };
         drop(turn);
-        catch_up::delivered(self, &home, &delivered).await;
+        catch_up::delivered(self, &home, session.id, &delivered).await;
         self.kv()
             .line()
             .wait(ticket)
@@ -234,9 +239,7 @@ impl Node {
     fn hand_back(&self, state: &mut HomeState, session: &Session) -> Vec<Envelope> {
         let (items, lag) = session.state().end();
         let written = session.state().take_written_unmanaged();
-        for id in written {
-            state.delivery.acked(id);
-        }
+        state.note_taken(session.id, &written);
         if state.drainer == Some(session.id) {
             state.drainer = None;
         }
@@ -247,12 +250,15 @@ impl Node {
         let mut errors = Vec::new();
         for Item { what, xml, .. } in items {
             match what {
-                What::Logged {
-                    id, waits: true, ..
-                } => state.delivery.handed_back(id),
-                What::Logged { .. } | What::Presence { .. } | What::Passing => {}
+                What::Logged { id, waits, .. } => {
+                    state.note_handed_back(session.id, Taken { id, waits });
+                }
+                What::Presence { .. } | What::Passing => {}
                 What::Iq => errors.extend(self.undeliverable(xml)),
             }
+        }
+        if let Some(device) = state.device(session.id) {
+            device.session = None;
         }
         errors
     }

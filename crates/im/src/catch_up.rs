@@ -10,25 +10,24 @@ use posthaste_proto::ns;
 use posthaste_proto::xml::Element;
 
 use crate::codec;
+use crate::devices::of_session;
 use crate::error::WalkError;
 use crate::ext::carbons;
 use crate::home::{Attendee, Home, HomeState};
-use crate::log::{ArchiveId, Entry};
+use crate::log::{ArchiveId, Delivery, Entry};
 use crate::node::Node;
-use crate::session::{Form, Item, Lag, QueueLimits, Session, What};
+use crate::session::{Form, Item, Lag, QueueLimits, Session, SessionId, Taken, What};
 use crate::tables;
 
 /// Log entries read at a time. A page of ordinary messages is about 30 KB.
 const PAGE: usize = 64;
 
 /// A session has taken these entries.
-pub async fn delivered(node: &Arc<Node>, home: &Arc<Home>, ids: &[ArchiveId]) {
+pub async fn delivered(node: &Arc<Node>, home: &Arc<Home>, session: SessionId, taken: &[Taken]) {
     let Ok(mut state) = home.lock(node).await else {
         return;
     };
-    for id in ids {
-        state.delivery.acked(*id);
-    }
+    state.note_taken(session, taken);
     node.note_dirty(home, &mut state);
 }
 
@@ -39,9 +38,7 @@ pub async fn work(node: &Arc<Node>, home: &Arc<Home>, session: &Arc<Session>) {
         Err(error) => return give_up(node, session, &error),
     };
     let written = session.state().take_written_unmanaged();
-    for id in written {
-        state.delivery.acked(id);
-    }
+    state.note_taken(session.id, &written);
     node.note_dirty(home, &mut state);
     let limits = node.config().queue;
     let outcome = match load_queued(node, &state, session).await {
@@ -108,12 +105,14 @@ async fn page(
         .await?;
     let at_end = rows.len() < limit;
     let mut filled = 0;
+    let began_at = lag.at;
     for (key, value) in rows {
         let Some(id) = tables::key_id(tables::LOG, &key) else {
             continue;
         };
         // At least one goes in, however long: else a session with little room would never get on.
         if filled > 0 && filled + value.len() > bytes {
+            looked_through(state, session, began_at, lag.at);
             session.state().set_lag(Some(lag));
             return Ok(());
         }
@@ -124,6 +123,7 @@ async fn page(
         }
         lag.at = id;
     }
+    looked_through(state, session, began_at, lag.at);
     if at_end {
         finish(state, session, lag);
     } else {
@@ -132,18 +132,45 @@ async fn page(
     Ok(())
 }
 
+/// A session that takes messages has looked at everything between these two: its device need not look again.
+fn looked_through(state: &mut HomeState, session: &Session, from: ArchiveId, to: ArchiveId) {
+    if takes_messages(state, session)
+        && let Some(device) = state.device(session.id)
+    {
+        device.reading.looked_through(from, to);
+    }
+}
+
+fn takes_messages(state: &HomeState, session: &Session) -> bool {
+    let attendee = state.attendee(session.id);
+    attendee.is_some_and(Attendee::takes_messages)
+}
+
+/// Is another session taking what waits for anybody?
+fn is_drained_by_another(state: &HomeState, session: &Session) -> bool {
+    state
+        .drainer
+        .is_some_and(|drainer| drainer != session.id && state.attendee(drainer).is_some())
+}
+
 /// The session has reached the end of the log: from here on it is served live.
 fn finish(state: &mut HomeState, session: &Session, lag: Lag) {
     session.state().set_lag(None);
-    let eligible = state
-        .attendee(session.id)
-        .is_some_and(Attendee::takes_messages);
-    let took_all = state
-        .delivery
-        .waiting_after()
-        .is_some_and(|after| lag.since <= after);
-    if eligible && took_all {
+    let eligible = takes_messages(state, session);
+    let has_seen_since = |from: ArchiveId, waiting: &Delivery| {
+        waiting.waiting_after().is_some_and(|after| from <= after)
+    };
+    let is_beside_another = is_drained_by_another(state, session);
+    let device = of_session(&mut state.devices, session.id);
+    let leaves_to_another = device.is_some() && is_beside_another;
+    if eligible && !leaves_to_another && has_seen_since(lag.since, &state.delivery) {
         state.delivery.nothing_waits();
+    }
+    if let Some(device) = device
+        && eligible
+        && has_seen_since(lag.at, &device.reading)
+    {
+        device.reading.nothing_waits();
     }
     if state.drainer == Some(session.id) {
         state.drainer = None;
@@ -161,21 +188,39 @@ fn take(
     let Some(attendee) = state.attendee(session.id) else {
         return Ok(None);
     };
-    let waits = !entry.outgoing && entry.offline;
-    let form = if waits && state.delivery.is_waiting(id) && attendee.takes_messages() {
+    let device = state
+        .devices
+        .iter()
+        .find(|device| device.session == Some(session.id));
+    let is_device = device.is_some();
+    let is_owed = match device {
+        Some(device) => device.reading.is_waiting(id),
+        None => id > lag.all_after,
+    };
+    // What waits for anybody is one session's to take; a device that has all the rest leaves it that.
+    let may_drain = !is_device || !is_drained_by_another(state, session);
+    let waits_for_anybody = !entry.outgoing && entry.offline && state.delivery.is_waiting(id);
+    let form = if waits_for_anybody && may_drain && attendee.takes_messages() {
         Some(Form::Direct)
-    } else if id > lag.all_after {
-        form_for(attendee, entry)?
+    } else if is_owed {
+        form_for(state, attendee, is_device, entry)?
     } else {
         None
     };
     let Some(form) = form else { return Ok(None) };
     let missed_live = id > lag.all_after;
+    let waits = match is_device {
+        true => waits_for_anybody && may_drain,
+        false => !entry.outgoing && entry.offline,
+    };
     if waits {
         state.delivery.flying(id, 1);
-        if !entry.archive {
-            state.transient.push(id);
-        }
+    }
+    if entry.offline && !entry.archive {
+        state.transient.push(id);
+    }
+    if let Some(device) = state.device(session.id).filter(|_| is_owed) {
+        device.reading.flying(id, 1);
     }
     let stanza = if missed_live {
         entry.stanza.clone()
@@ -191,7 +236,12 @@ fn take(
 }
 
 /// How a session that lags would have got this entry live.
-fn form_for(attendee: &Attendee, entry: &Entry) -> Result<Option<Form>, WalkError> {
+fn form_for(
+    state: &HomeState,
+    attendee: &Attendee,
+    is_device: bool,
+    entry: &Entry,
+) -> Result<Option<Form>, WalkError> {
     let stanza = codec::stanza(&entry.stanza)?;
     let own = attendee.session.jid.resource();
     let copy = |form| (entry.carbon && attendee.carbons).then_some(form);
@@ -206,7 +256,12 @@ fn form_for(attendee: &Attendee, entry: &Entry) -> Result<Option<Form>, WalkErro
     Ok(match stanza.to.as_ref().and_then(|to| to.resource()) {
         Some(resource) if resource == own => Some(Form::Direct),
         None if attendee.takes_messages() => Some(Form::Direct),
-        _ => copy(Form::CarbonReceived),
+        _ if attendee.carbons => copy(Form::CarbonReceived),
+        // RFC 6121 §8.5.3.2.1: to a resource that is gone is to everyone. Whether it was gone when this came is not known.
+        Some(resource) if is_device && entry.carbon && state.resource(resource).is_none() => {
+            Some(Form::Direct)
+        }
+        _ => None,
     })
 }
 
@@ -223,29 +278,32 @@ fn delayed(state: &HomeState, id: ArchiveId, xml: &Bytes) -> Result<Bytes, WalkE
 
 /// A session has become able to take messages: what waits is its, unless another one is taking it already.
 pub fn begin(state: &mut HomeState, session: &Session) {
-    let Some(waiting_after) = state.delivery.waiting_after() else {
+    let has_drainer = state
+        .drainer
+        .is_some_and(|drainer| state.attendee(drainer).is_some());
+    let waiting = state.delivery.waiting_after().filter(|_| !has_drainer);
+    let device = of_session(&mut state.devices, session.id);
+    let owed = device.and_then(|device| device.reading.waiting_after());
+    let Some(start) = waiting.into_iter().chain(owed).min() else {
         return;
     };
-    if state
-        .drainer
-        .is_some_and(|drainer| state.attendee(drainer).is_some())
-    {
-        return;
+    if waiting.is_some() {
+        state.drainer = Some(session.id);
     }
-    state.drainer = Some(session.id);
     let newest = state.delivery.last();
     let mut queue = session.state();
     let lag = match queue.lag() {
         // It lags already: what it has looked at it does not take twice.
         Some(lag) => Lag {
-            at: lag.at.min(waiting_after),
+            at: lag.at.min(start),
             all_after: lag.all_after.max(lag.at),
-            since: lag.since.min(waiting_after),
+            since: waiting.map_or(lag.since, |after| lag.since.min(after)),
         },
         None => Lag {
-            at: waiting_after,
+            at: start,
             all_after: newest,
-            since: waiting_after,
+            // Without a share in what waits for anybody it has nothing of that to give back.
+            since: waiting.unwrap_or(newest),
         },
     };
     queue.set_lag(Some(lag));

@@ -39,6 +39,11 @@ pub struct Config {
     pub queue: QueueLimits,
     /// Sessions of one account at the same time; each costs memory on every message.
     pub sessions_per_account: usize,
+    /// Devices of one account that have a cursor of their own, at most [`crate::devices::MOST_DEVICES`]. Each keeps what it
+    /// has not taken in the log.
+    pub devices_per_account: usize,
+    /// A device that is not seen for so many days is forgotten.
+    pub device_days: u32,
     /// Contacts in one roster.
     pub roster_items: usize,
     /// Bytes of one stored vCard or private XML element.
@@ -65,6 +70,10 @@ impl Default for Config {
                 items: 1000,
             },
             sessions_per_account: 50,
+            // A phone, a tablet, some computers and browsers, and their predecessors.
+            devices_per_account: 20,
+            // As long as a FAST token: by then it has to show its password again anyway.
+            device_days: 60,
             roster_items: 5000,
             stored_xml_bytes: 256 * 1024,
             blocked_addresses: 5000,

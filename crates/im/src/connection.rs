@@ -272,7 +272,7 @@ impl Connection {
     async fn acknowledged(&mut self, h: u32) -> Result<(), StreamError> {
         let delivered = self.session.state().acked(h)?;
         if !delivered.is_empty() {
-            catch_up::delivered(&self.node, &self.home, &delivered).await;
+            catch_up::delivered(&self.node, &self.home, self.session.id, &delivered).await;
         }
         Ok(())
     }

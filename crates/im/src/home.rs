@@ -12,6 +12,7 @@ use posthaste_proto::jid::{BareJid, Jid};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
 use crate::clock::Timestamp;
+use crate::devices::{self, Device};
 use crate::error::WalkError;
 use crate::ext::blocking::BlockList;
 use crate::log::{ArchiveId, Cursor, Delivery};
@@ -69,7 +70,7 @@ impl Home {
         };
         let idle = slot
             .as_ref()
-            .is_none_or(|state| state.sessions.is_empty() && !state.delivery.is_dirty());
+            .is_none_or(|state| state.sessions.is_empty() && !state.has_unsaved_cursors());
         if idle {
             *slot = None;
         }
@@ -153,6 +154,8 @@ pub struct HomeState {
     pub blocked: BlockList,
     /// What has been delivered of its log.
     pub delivery: Delivery,
+    /// The clients that name themselves, and what each has taken of its log.
+    pub devices: Vec<Device>,
     /// The session that is taking what waited; a second one does not take part of it away.
     pub drainer: Option<SessionId>,
     /// Entries that leave the log as soon as they are delivered, whatever the retention (XEP-0334 no-permanent-store).
@@ -172,7 +175,9 @@ impl HomeState {
             Partition::new(jid.as_str()).map_err(|_| posthaste_kv::KvError::TooLarge)?;
         let kv = node.kv();
         let delivery = load_delivery(kv, &partition).await?;
+        let devices = devices::load(kv, &partition, delivery.last()).await?;
         let mut state = HomeState {
+            devices,
             has_account: kv.get(&partition, tables::ACCOUNT).await?.is_some(),
             sessions: Vec::new(),
             blocked: BlockList::load(kv, &partition).await?,

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use posthaste_kv::Batch;
 use posthaste_proto::jid::BareJid;
 
@@ -14,7 +13,6 @@ use crate::node::Node;
 use crate::retention::{self, Round};
 use crate::session::SessionId;
 use crate::session_store;
-use crate::tables;
 
 /// How often the house is tidied. A crash repeats at most what was delivered in this time, recognisably.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
@@ -73,12 +71,13 @@ impl Node {
     async fn save_delivery(&self, home: &Home) -> Result<(), WalkError> {
         let mut state = home.lock(self).await?;
         state.listed_dirty = false;
-        let Some(cursor) = state.delivery.take_dirty() else {
+        if !state.has_unsaved_cursors() {
             return Ok(());
-        };
+        }
         let mut batch = Batch::new(state.partition.clone());
-        batch.put(Bytes::from_static(tables::CURSOR), cursor.encode());
-        retention::drop_old(self, &mut state, cursor.upto, &mut batch);
+        state.save_cursors(&mut batch);
+        let upto = state.delivered_upto();
+        retention::drop_old(self, &mut state, upto, &mut batch);
         self.kv().commit(batch)?;
         Ok(())
     }

@@ -138,7 +138,19 @@ impl Cursor {
     }
 }
 
-/// The account of what has been delivered of a home's waiting entries.
+/// What becomes of a new entry in the account of one device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is in the queue of the device's session.
+    Given,
+    /// It is not for this device.
+    Passed,
+    /// The device finds it in the log later.
+    Waits,
+}
+
+/// The account of what has been delivered of a home's waiting entries: one for the home as a whole, and one for each of
+/// its devices ([`crate::devices`]).
 ///
 /// An entry that waits is *in flight* while some session has it in its queue, *acked* once a session took it, and
 /// otherwise lies behind `waiting_after`. The cursor is the point up to which nothing is in flight or waiting.
@@ -188,6 +200,50 @@ impl Delivery {
         self.dirty = true;
     }
 
+    /// In the account of a device: an entry was appended to the home's log. Only what a stored cursor should say makes
+    /// the account dirty, so that an absent device costs no writes.
+    pub fn met(&mut self, id: ArchiveId, fate: Fate) {
+        self.last = self.last.max(id);
+        match fate {
+            Fate::Given => self.flying(id, 1),
+            Fate::Waits => {
+                self.waiting_after.get_or_insert(id.before());
+            }
+            Fate::Passed => {
+                self.acked.insert(id);
+                self.advance();
+                self.forget_surplus();
+                self.dirty = true;
+            }
+        }
+    }
+
+    /// In the account of a device, whose session reads the log in order: everything after `from` and up to `to` has been
+    /// looked at, and what is for the device is in flight. Without this the cursor of a device that was away for long
+    /// would stand still until it has caught up.
+    pub fn looked_through(&mut self, from: ArchiveId, to: ArchiveId) {
+        if self
+            .waiting_after
+            .is_some_and(|after| from <= after && after < to)
+        {
+            self.waiting_after = Some(to);
+            self.advance();
+        }
+    }
+
+    /// A device whose session takes what is new but never what waits (it says that it is not available) must not make its
+    /// account grow: what is forgotten is repeated when it does, recognisably.
+    pub fn forget_surplus(&mut self) {
+        while self.acked.len() > MAX_ACKED_AHEAD as usize {
+            self.acked.pop_last();
+        }
+    }
+
+    /// Is it in some session's queue?
+    pub fn is_flying(&self, id: ArchiveId) -> bool {
+        self.in_flight.contains_key(&id)
+    }
+
     /// So many more sessions took a waiting entry into their queues.
     pub fn flying(&mut self, id: ArchiveId, sessions: usize) {
         let count = u16::try_from(sessions).unwrap_or(u16::MAX);
@@ -223,6 +279,8 @@ impl Delivery {
 
     /// Whatever lies beyond `after`, and is neither in flight nor acked, waits.
     pub fn wait_after(&mut self, after: ArchiveId) {
+        // A session that was too slow may have been overtaken by another one that took everything.
+        let after = after.max(self.upto);
         self.waiting_after = Some(self.waiting_after.map_or(after, |old| old.min(after)));
     }
 
@@ -254,18 +312,15 @@ impl Delivery {
             .min()
     }
 
-    /// The point up to which everything has been delivered.
-    pub fn upto(&self) -> ArchiveId {
-        self.upto
+    /// The point up to which nothing is in flight or waits. The cursor follows when there is another reason to store it.
+    pub fn settled_upto(&self) -> ArchiveId {
+        let flying = self.in_flight.keys().next().map(|first| first.before());
+        let first = [flying, self.waiting_after].into_iter().flatten().min();
+        first.unwrap_or(self.last).max(self.upto)
     }
 
     fn advance(&mut self) {
-        let flying = self.in_flight.keys().next().map(|first| first.before());
-        let upto = [flying, self.waiting_after]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(self.last);
+        let upto = self.settled_upto();
         if upto > self.upto {
             self.upto = upto;
             self.acked = self.acked.split_off(&ArchiveId(upto.0 + 1));
@@ -278,16 +333,17 @@ impl Delivery {
         if !std::mem::take(&mut self.dirty) {
             return None;
         }
-        Some(Cursor {
+        Some(self.cursor())
+    }
+
+    /// The cursor as it is to be stored now.
+    pub fn cursor(&self) -> Cursor {
+        let acked = self.acked.iter().copied();
+        Cursor {
             last: self.last,
             upto: self.upto,
-            acked: self
-                .acked
-                .iter()
-                .copied()
-                .take(MAX_ACKED_AHEAD as usize)
-                .collect(),
-        })
+            acked: acked.take(MAX_ACKED_AHEAD as usize).collect(),
+        }
     }
 
     /// Is there a change that no stored cursor says yet?
@@ -346,7 +402,7 @@ mod tests {
             delivery.appended(next, 1);
         }
         assert!(delivery.acked(id(2)));
-        assert_eq!(delivery.upto(), ArchiveId(id(1).0 - 1));
+        assert_eq!(delivery.upto, ArchiveId(id(1).0 - 1));
         delivery.handed_back(id(1));
         assert!(
             delivery.is_waiting(id(1))
@@ -367,7 +423,18 @@ mod tests {
         assert!(!delivery.is_waiting(first));
         assert!(delivery.acked(first));
         assert!(!delivery.acked(first));
-        assert_eq!(delivery.upto(), first);
+        assert_eq!(delivery.upto, first);
+    }
+
+    #[test]
+    fn a_slow_session_that_was_overtaken_gives_nothing_back() {
+        let mut delivery = Delivery::default();
+        let first = delivery.next_id(Timestamp(1));
+        // One of two sessions had no room: it lags behind this entry. The other takes it.
+        delivery.appended(first, 1);
+        delivery.acked(first);
+        delivery.wait_after(first.before());
+        assert!(!delivery.is_waiting(first));
     }
 
     proptest! {

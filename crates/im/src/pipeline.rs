@@ -15,6 +15,7 @@ use posthaste_proto::xml::Element;
 use smallvec::SmallVec;
 
 use crate::config::Keep;
+use crate::devices;
 use crate::error::WalkError;
 use crate::ext::{self, blocking, caps, carbons, last_activity, presence};
 use crate::log::Entry;
@@ -75,9 +76,10 @@ fn is_missed_beyond(walk: &Walk<'_>) -> bool {
     is_missed && to.is_some_and(|to| walk.node.place(to) == Place::Beyond)
 }
 
-/// The sender's side of the history (XEP-0313 §5.1.1), unless retention is "until delivered": nobody waits for it.
+/// The sender's side of the history (XEP-0313 §5.1.1), unless retention is "until delivered" and nobody waits for it.
 fn archive_own_copy(walk: &mut Walk<'_>, xml: &Bytes) {
-    if !walk.weight.archive || walk.keep() == Keep::Delivered {
+    let is_for_devices = walk.weight.carbon && walk.home.has_other_devices(walk.session);
+    if !walk.weight.archive || (walk.keep() == Keep::Delivered && !is_for_devices) {
         return;
     }
     let id = walk.next_archive_id();
@@ -275,5 +277,6 @@ fn strip_forged(walk: &mut Walk<'_>) {
 
 /// A session has ended, by its own word, by an error or because it was not resumed in time.
 pub async fn session_ended(walk: &mut Walk<'_>) -> Result<(), WalkError> {
-    presence::session_ended(walk).await
+    presence::session_ended(walk).await?;
+    devices::session_ended(walk).await
 }

@@ -8,6 +8,7 @@ use posthaste_proto::jid::BareJid;
 
 use crate::clock::Timestamp;
 use crate::config::Keep;
+use crate::devices;
 use crate::error::WalkError;
 use crate::home::HomeState;
 use crate::log::ArchiveId;
@@ -55,7 +56,7 @@ fn horizon(node: &Node, domain: &str) -> Option<ArchiveId> {
 
 impl Node {
     /// Visits the next few homes of the store and drops what is too old there.
-    pub(crate) async fn visit_old_homes(&self, round: &mut Round) {
+    pub async fn visit_old_homes(&self, round: &mut Round) {
         let partitions = match self
             .kv()
             .partitions(round.0.as_ref(), VISITS_PER_ROUND)
@@ -65,9 +66,14 @@ impl Node {
             Err(error) => return tracing::warn!(%error, "retention cannot list the accounts"),
         };
         for partition in &partitions {
-            if let Ok(jid) = BareJid::parse(partition.as_str())
-                && let Err(error) = self.visit(partition, &jid).await
-            {
+            let Ok(jid) = BareJid::parse(partition.as_str()) else {
+                continue;
+            };
+            // First: an entry that only a lost device lacked can go on the same visit.
+            if let Err(error) = devices::expire(self, partition, &jid).await {
+                tracing::warn!(%error, "an account's devices could not be looked through");
+            }
+            if let Err(error) = self.visit(partition, &jid).await {
                 tracing::warn!(%error, "retention could not tidy an account's log");
             }
         }
@@ -90,7 +96,7 @@ impl Node {
         let home = self.home(jid);
         let mut state = home.lock(self).await?;
         let mut batch = Batch::new(partition.clone());
-        let upto = state.delivery.upto();
+        let upto = state.delivered_upto();
         drop_old(self, &mut state, upto, &mut batch);
         if !batch.is_empty() {
             self.kv().commit(batch)?;

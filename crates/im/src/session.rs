@@ -55,6 +55,15 @@ pub enum What {
     Iq,
 }
 
+/// A log entry that a session has taken, or has given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Its name in the log.
+    pub id: ArchiveId,
+    /// Does the home account for its delivery? If not, only the session's device does.
+    pub waits: bool,
+}
+
 /// One stanza on its way to a session.
 #[derive(Clone, Debug)]
 pub struct Item {
@@ -161,7 +170,7 @@ pub struct State {
     held: Vec<Item>,
     lag: Option<Lag>,
     /// Log ids that were written on a stream without acknowledgements: as delivered as it gets.
-    written_unmanaged: Vec<ArchiveId>,
+    written_unmanaged: Vec<Taken>,
 }
 
 /// The state of stream management (XEP-0198) on a session.
@@ -361,11 +370,8 @@ impl State {
                     return;
                 };
                 self.held_bytes -= item.xml.map_or(0, |xml| xml.len());
-                if let What::Logged {
-                    id, waits: true, ..
-                } = item.what
-                {
-                    self.written_unmanaged.push(id);
+                if let What::Logged { id, waits, .. } = item.what {
+                    self.written_unmanaged.push(Taken { id, waits });
                 }
                 self.shrink();
             }
@@ -383,7 +389,7 @@ impl State {
     }
 
     /// The client acknowledged all stanzas up to `h`. Answers what has been delivered by that.
-    pub fn acked(&mut self, h: u32) -> Result<Vec<ArchiveId>, StreamError> {
+    pub fn acked(&mut self, h: u32) -> Result<Vec<Taken>, StreamError> {
         let Some(sm) = &mut self.sm else {
             return Ok(Vec::new());
         };
@@ -392,11 +398,8 @@ impl State {
         let mut delivered = Vec::new();
         for item in self.items.drain(..count.min(self.items.len())) {
             self.held_bytes -= item.xml.map_or(0, |xml| xml.len());
-            if let What::Logged {
-                id, waits: true, ..
-            } = item.what
-            {
-                delivered.push(id);
+            if let What::Logged { id, waits, .. } = item.what {
+                delivered.push(Taken { id, waits });
             }
         }
         self.shrink();
@@ -410,8 +413,8 @@ impl State {
         }
     }
 
-    /// Log ids written on an unmanaged stream since the last call.
-    pub fn take_written_unmanaged(&mut self) -> Vec<ArchiveId> {
+    /// What was written on an unmanaged stream since the last call.
+    pub fn take_written_unmanaged(&mut self) -> Vec<Taken> {
         std::mem::take(&mut self.written_unmanaged)
     }
 

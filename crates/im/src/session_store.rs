@@ -10,6 +10,7 @@ use posthaste_proto::stream::sm;
 
 use crate::clock::Timestamp;
 use crate::codec::{Corrupt, Reader, Writer};
+use crate::devices;
 use crate::error::WalkError;
 use crate::home::{Attendee, Available, Home, HomeState};
 use crate::log::ArchiveId;
@@ -17,7 +18,8 @@ use crate::node::Node;
 use crate::session::{Form, Item, Session, StreamManagement, What};
 use crate::tables;
 
-const VERSION: u8 = 1;
+/// Version 2 added the client's name.
+const VERSION: u8 = 2;
 /// No account has more sessions to restore; `sessions_per_account` is bounded by it too.
 const MOST: usize = 1000;
 /// No queue has more items; `queue.items` is bounded by it too.
@@ -40,6 +42,8 @@ struct Stored {
     available: Option<Available>,
     directed: Vec<String>,
     items: Vec<StoredItem>,
+    /// The client's installation, if it named itself.
+    client: Option<String>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -141,6 +145,7 @@ fn snapshot(attendee: &Attendee, now: Timestamp) -> Option<Stored> {
         available: attendee.available.as_deref().cloned(),
         directed: attendee.directed.iter().map(ToString::to_string).collect(),
         items: items.collect(),
+        client: attendee.client.as_deref().map(str::to_owned),
     })
 }
 
@@ -170,6 +175,9 @@ pub async fn restore(node: &Node, state: &mut HomeState) -> Result<(), WalkError
 fn revive(node: &Node, state: &mut HomeState, stored: Stored, jid: FullJid) {
     let session = Arc::new(Session::new(jid.clone(), node.next_session_id()));
     let mut queue = session.state();
+    if let Some(client) = &stored.client {
+        devices::attach(state, client, session.id, node.now());
+    }
     queue.detach(node.now());
     queue.set_handled(stored.handled);
     queue.sm = Some(Box::new(StreamManagement {
@@ -183,6 +191,9 @@ fn revive(node: &Node, state: &mut HomeState, stored: Stored, jid: FullJid) {
             StoredItem::Logged { id, form, waits } => {
                 if waits {
                     state.delivery.flying(id, 1);
+                }
+                if let Some(device) = state.device(session.id) {
+                    device.reading.flying(id, 1);
                 }
                 Item {
                     what: What::Logged { id, form, waits },
@@ -200,6 +211,7 @@ fn revive(node: &Node, state: &mut HomeState, stored: Stored, jid: FullJid) {
     }
     drop(queue);
     let mut attendee = Attendee::new(session.clone());
+    attendee.client = stored.client.map(String::into_boxed_str);
     attendee.carbons = stored.carbons;
     attendee.interested = stored.interested;
     attendee.block_interested = stored.block_interested;
@@ -261,11 +273,15 @@ fn encode(stored: &Stored) -> Bytes {
             }
         }
     }
+    match &stored.client {
+        None => writer.u8(0),
+        Some(client) => writer.u8(1).text(client),
+    };
     writer.finish()
 }
 
 fn decode(value: Bytes) -> Result<Stored, Corrupt> {
-    let (_, mut reader) = Reader::open("session", value, VERSION)?;
+    let (version, mut reader) = Reader::open("session", value, VERSION)?;
     let (resource, id) = (reader.text()?, reader.text()?);
     let (resume_millis, deadline) = (reader.u64()?, Timestamp(reader.u64()?));
     let (handled, sent, acked) = (reader.u32()?, reader.u32()?, reader.u32()?);
@@ -285,8 +301,14 @@ fn decode(value: Bytes) -> Result<Stored, Corrupt> {
     let items = (0..reader.count(MOST_ITEMS)?)
         .map(|_| decode_item(&mut reader))
         .collect::<Result<_, _>>()?;
+    let client = match version {
+        1 => None,
+        _ if reader.u8()? == 0 => None,
+        _ => Some(reader.text()?),
+    };
     reader.end()?;
     Ok(Stored {
+        client,
         resource,
         id,
         resume_millis,
@@ -349,12 +371,21 @@ mod tests {
                 },
                 StoredItem::Whole(Bytes::from_static(b"<iq/>")),
             ],
+            client: Some("d4565fa7".into()),
         };
         let bytes = encode(&stored);
         assert_eq!(decode(bytes.clone()).unwrap(), stored);
-        assert_eq!(&bytes[..16], b"\x01\0\0\0\x07balcony\0\0\0\x03");
+        assert_eq!(&bytes[..16], b"\x02\0\0\0\x07balcony\0\0\0\x03");
         for end in 0..bytes.len() {
             assert!(decode(bytes.slice(..end)).is_err());
         }
+        // Version 1 ended before the client's name.
+        let mut first = bytes[..bytes.len() - 13].to_vec();
+        first[0] = 1;
+        let unnamed = Stored {
+            client: None,
+            ..stored
+        };
+        assert_eq!(decode(first.into()).unwrap(), unnamed);
     }
 }

@@ -19,6 +19,10 @@ pub const FAST: &[u8] = b"fast/";
 pub const LOG: &[u8] = b"log/";
 /// `cursor`: how far the log has been delivered ([`crate::log::Cursor`]).
 pub const CURSOR: &[u8] = b"cursor";
+/// `device/<client id>`: a client that names its installation ([`crate::devices::DeviceRecord`]).
+pub const DEVICE: &[u8] = b"device/";
+/// `cursor/<client id>`: how far the log has been delivered to that device ([`crate::log::Cursor`]).
+pub const DEVICE_CURSOR: &[u8] = b"cursor/";
 /// `roster/<bare jid>`: one contact ([`crate::roster`]).
 pub const ROSTER: &[u8] = b"roster/";
 /// `roster-summary`: the roster's version and counts ([`crate::roster::RosterSummary`]).
@@ -57,6 +61,16 @@ pub fn credentials_key(hash: Hash) -> &'static [u8] {
 /// The key of one client's FAST tokens.
 pub fn token_key(client: &str) -> Bytes {
     text_key(FAST, client)
+}
+
+/// The key of one device's cursor.
+pub fn device_cursor_key(client: &str) -> Bytes {
+    text_key(DEVICE_CURSOR, client)
+}
+
+/// The text at the end of a key made by [`text_key`]; `None` when the key is of another table.
+pub fn key_text<'k>(table: &[u8], key: &'k [u8]) -> Option<&'k str> {
+    std::str::from_utf8(key.strip_prefix(table)?).ok()
 }
 
 /// Where the accounts of a host (or of all hosts) begin in the list.

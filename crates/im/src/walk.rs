@@ -247,14 +247,14 @@ impl<'a> Walk<'a> {
     fn flush(self) -> Vec<Envelope> {
         let limits = self.node.config().queue;
         let mut out = self.out;
-        let mut queued = 0;
+        let mut queued: SmallVec<[SessionId; 4]> = SmallVec::new();
         for (session, item) in self.deliveries {
             let (what, xml) = (item.what, item.xml.clone());
             match session.state().push(item, limits) {
                 Pushed::Queued => {
                     self.node.stats.stanzas_out.count(self.stanza.kind);
-                    if let What::Logged { waits: true, .. } = what {
-                        queued += 1;
+                    if let What::Logged { .. } = what {
+                        queued.push(session.id);
                     }
                 }
                 Pushed::Lagging => {}
@@ -264,8 +264,11 @@ impl<'a> Walk<'a> {
                 }
             }
         }
-        if let Some(Logged { id, waits: true }) = self.logged {
-            self.home.delivery.appended(id, queued);
+        if let Some(Logged { id, waits }) = self.logged {
+            if waits {
+                self.home.delivery.appended(id, queued.len());
+            }
+            self.home.note_for_devices(id, self.session, &queued);
         }
         self.node.note_dirty(self.place, self.home);
         out

@@ -37,6 +37,7 @@ pub(crate) struct Config {
     pub(crate) accounts: Accounts,
     pub(crate) messages: Messages,
     pub(crate) sessions: Sessions,
+    pub(crate) devices: Devices,
     pub(crate) contact: Contact,
     pub(crate) external_services: ExternalServices,
     pub(crate) limits: Limits,
@@ -150,6 +151,13 @@ pub(crate) struct Sessions {
     pub(crate) resume_timeout: Duration,
     pub(crate) queue_size: u64,
     pub(crate) queue_items: u64,
+}
+
+/// Clients that name their installation.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Devices {
+    pub(crate) per_account: u64,
+    pub(crate) forget_after: Duration,
 }
 
 /// Who is behind this server (XEP-0157), as URIs.

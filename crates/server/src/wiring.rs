@@ -140,6 +140,8 @@ pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
             items: size(sessions.queue_items),
         },
         sessions_per_account: size(sessions.per_account),
+        devices_per_account: size(config.devices.per_account),
+        device_days: whole(config.devices.forget_after, 86_400),
         roster_items: size(accounts.roster_items),
         stored_xml_bytes: size(accounts.stored_xml_size),
         blocked_addresses: size(accounts.blocked_addresses),

@@ -8,7 +8,7 @@ mod services;
 use super::value::{Key, Value};
 use super::{Config, Host};
 use gate::{HTTP, LIMITS, LISTEN, LOGIN, TLS};
-use heart::{ACCOUNTS, CONTACT, MESSAGES, SESSIONS};
+use heart::{ACCOUNTS, CONTACT, DEVICES, MESSAGES, SESSIONS};
 use posthaste_im::config::Keep;
 use process::{ADMIN, LOG, SERVER, STORAGE};
 use services::EXTERNAL_SERVICES;
@@ -42,6 +42,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     ACCOUNTS,
     MESSAGES,
     SESSIONS,
+    DEVICES,
     CONTACT,
     EXTERNAL_SERVICES,
     LIMITS,

@@ -13,7 +13,9 @@ use posthaste_im::binding::ResourceWish;
 use posthaste_im::clock::{Clock, Entropy, Timestamp};
 use posthaste_im::config::{Config, HostConfig, Keep};
 use posthaste_im::connection::{Connection, Outbound, Wire};
+use posthaste_im::devices::Introduction;
 use posthaste_im::node::Node;
+use posthaste_im::retention::Round;
 use posthaste_im::tables;
 use posthaste_kv::memory::MemoryKv;
 use posthaste_kv::{Batch, Kv, Partition};
@@ -119,12 +121,47 @@ impl World {
         Client { connection }
     }
 
+    /// A client that has just bound by Bind 2, with copies enabled, and names its installation.
+    pub async fn device(&self, user: &str, id: &str) -> Client {
+        let account = BareJid::parse(&format!("{user}@example.org")).unwrap();
+        let client = Introduction {
+            id: id.into(),
+            software: Some("Poezio".into()),
+            device: Some(format!("{user}'s {id}")),
+            by_password: true,
+        };
+        let wish = ResourceWish::Tagged("app".into());
+        let bound = self.node.bind_client(&account, &wish, &client).await;
+        let mut connection = bound.unwrap();
+        connection.enable_carbons().await;
+        Client { connection }
+    }
+
+    /// A device that is available.
+    pub async fn device_online(&self, user: &str, id: &str) -> Client {
+        let mut client = self.device(user, id).await;
+        client.send("<presence/>").await;
+        client
+    }
+
     /// A client that is available.
     pub async fn online(&self, user: &str, resource: &str) -> Client {
         let mut client = self.connect(user, resource).await;
         client.send("<presence/>").await;
         client.receives_until_quiet().await;
         client
+    }
+
+    /// A client that is available and has read nothing yet.
+    pub async fn online_keeping(&self, user: &str, resource: &str) -> Client {
+        let mut client = self.connect(user, resource).await;
+        client.send("<presence/>").await;
+        client
+    }
+
+    /// The slow round over all accounts, as far as the first few.
+    pub async fn visit_homes(&self) {
+        self.node.visit_old_homes(&mut Round::default()).await;
     }
 
     /// A client that resumes a session.

@@ -183,8 +183,10 @@ pub struct BindRequest {
     pub account: BareJid,
     /// Its resource.
     pub resource: Wanted,
-    /// The client that asked for it by Bind 2; its earlier sessions end (XEP-0386 §4).
-    pub client: Option<ClientId>,
+    /// What the client says about itself. By Bind 2 the earlier sessions of the same installation end (XEP-0386 §4).
+    pub user_agent: UserAgent,
+    /// How the client proved who it is.
+    pub mechanism: Mechanism,
     /// Stream management to be enabled with it.
     pub enable: Option<sm::Enable>,
     /// Whether carbons (XEP-0280) start enabled.

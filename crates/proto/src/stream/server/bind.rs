@@ -49,7 +49,8 @@ impl ExpectBind {
             resource: resource
                 .filter(|resource| !resource.is_empty())
                 .map_or(Wanted::Any, Wanted::Resource),
-            client: self.login.user_agent.id.clone(),
+            user_agent: self.login.user_agent.clone(),
+            mechanism: self.login.mechanism,
             enable: None,
             carbons: false,
             active: true,

@@ -91,11 +91,12 @@ impl Bind2 {
         })
     }
 
-    fn request(self, account: BareJid, client: Option<ClientId>) -> BindRequest {
+    fn request(self, login: &Login) -> BindRequest {
         BindRequest {
-            account,
+            account: login.account.clone(),
             resource: self.tag.map_or(Wanted::Any, Wanted::Tag),
-            client,
+            user_agent: login.user_agent.clone(),
+            mechanism: login.mechanism,
             enable: self.enable,
             carbons: self.carbons,
             active: self.active,
@@ -230,7 +231,7 @@ impl Establish {
             return self.ask(Ask::Resume { account, resume });
         }
         if let Some(bind) = self.bind.take().filter(|_| self.session.is_none()) {
-            let request = bind.request(account, self.login.user_agent.id.clone());
+            let request = bind.request(&self.login);
             return self.ask(Ask::Bind(Box::new(request)));
         }
         if let Some(mechanism) = self.request_token.take()

@@ -3,6 +3,7 @@
 use super::{KIB, MIB, Section, secs};
 use crate::config::value::{Key, Value};
 use posthaste_im::config::Keep;
+use posthaste_im::devices::MOST_DEVICES;
 use posthaste_proto::sasl::keys::{DEFAULT_ITERATIONS, MAX_ITERATIONS, MIN_ITERATIONS};
 
 const DAY_SECONDS: u64 = 86_400;
@@ -168,6 +169,43 @@ pub(super) const SESSIONS: Section = Section {
                 min: 10,
                 max: 1_000_000,
                 field: |c| &mut c.sessions.queue_items,
+            },
+        },
+    ],
+};
+
+pub(super) const DEVICES: Section = Section {
+    name: "devices",
+    doc: &[
+        "Clients that name their installation when they log in (XEP-0388, XEP-0386). Each gets every",
+        "message, whichever other one was online when it came.",
+    ],
+    keys: &[
+        Key {
+            name: "per_account",
+            doc: &[
+                "Devices of one account. One more takes the place of the one that was away for longest.",
+            ],
+            reload: true,
+            value: Value::Count {
+                default: 20,
+                min: 1,
+                max: MOST_DEVICES as u64,
+                field: |c| &mut c.devices.per_account,
+            },
+        },
+        Key {
+            name: "forget_after",
+            doc: &[
+                "A device that stays away for so long, in whole days, is forgotten with its log-in token.",
+                "Until then what it has not got is kept for it.",
+            ],
+            reload: true,
+            value: Value::Period {
+                default: secs(60 * DAY_SECONDS),
+                min: secs(DAY_SECONDS),
+                max: secs(3_650 * DAY_SECONDS),
+                field: |c| &mut c.devices.forget_after,
             },
         },
     ],

@@ -175,7 +175,7 @@ fn what_bind_2_asks_for_reaches_the_driver() {
     };
     assert!(request.bind2 && request.carbons && !request.active && request.enable.is_none());
     assert_eq!(
-        (request.resource, request.client),
+        (request.resource, request.user_agent.id),
         (Wanted::Any, ClientId::parse(UUID))
     );
 }
