@@ -183,7 +183,7 @@ async def run(kind, rounds, seed):
             failures.append(f"{not_resumed} sessions did not last through a graceful restart")
     except AuthFailed as problem:
         failures.append(f"a device that has an account was told {problem}")
-    except AssertionError as problem:
+    except (AssertionError, subprocess.TimeoutExpired) as problem:
         failures.append(str(problem))
     finally:
         await end(tasks)

@@ -222,13 +222,19 @@ static void write_all(int fd, const char *bytes, size_t len, off_t at) {
     }
 }
 
-/* Takes a write back whose sync failed, but for what a later synced write covered. */
+/* Takes a write back whose sync failed, but for what a later synced write covered: run by run, since
+ * a journal that was written over itself is megabytes of them. */
 static void undo_doomed(struct file *f, struct change *c) {
-    size_t kept = 0;
-    for (size_t i = 0; i < c->len; i++) {
-        if (c->rewritten[i]) { kept++; continue; }
-        char byte = i < c->old_len ? c->old_bytes[i] : 0;
-        write_all(f->fd, &byte, 1, c->at + i);
+    static const char zeros[64 * 1024];
+    int kept = 0;
+    for (size_t i = 0; i < c->len;) {
+        if (c->rewritten[i]) { kept = 1; i++; continue; }
+        int old = i < c->old_len;
+        size_t stop = i, bound = old ? c->old_len : c->len;
+        if (!old && bound - i > sizeof zeros) bound = i + sizeof zeros;
+        while (stop < bound && !c->rewritten[stop]) stop++;
+        write_all(f->fd, old ? c->old_bytes + i : zeros, stop - i, c->at + i);
+        i = stop;
     }
     if (!kept && sys_ftruncate(f->fd, c->size_before)) die("cannot truncate while cutting");
 }

@@ -21,7 +21,7 @@ use posthaste_proto::stream::server::{
     UserAgent, Wanted,
 };
 use posthaste_proto::stream::sm;
-use posthaste_proto::xml::StreamContext;
+use posthaste_proto::xml::{Element, StreamContext};
 
 use crate::channel::{Channel, ChannelError, Received};
 use crate::config::LoginConfig;
@@ -67,16 +67,22 @@ pub(crate) async fn negotiate(channel: Channel) -> Option<Negotiated> {
 /// What is offered, as the node is configured now.
 fn policy(node: &Node, login: &LoginConfig) -> Arc<Policy> {
     let config = node.config();
-    let hosts = config.hosts.iter().map(|host| Host {
-        domain: host.domain.clone(),
-        registration: host.registration,
+    // Of two kinds at most, however many hosts there are: they cost a hash.
+    let mut features: [Option<Arc<[Element]>>; 2] = [None, None];
+    let hosts = config.hosts.iter().map(|host| {
+        let features = features[usize::from(host.registration)]
+            .get_or_insert_with(|| ext::stream_features(&config, host.registration).into());
+        Host {
+            domain: host.domain.clone(),
+            registration: host.registration,
+            session_features: features.clone(),
+        }
     });
     let mut policy = Policy::new(hosts.collect());
     policy.mechanisms.clone_from(&login.mechanisms);
     policy.fast = login.fast;
     policy.auth_attempts = login.attempts;
     policy.resumption = config.resume_seconds > 0;
-    policy.session_features = ext::stream_features(&config);
     Arc::new(policy)
 }
 

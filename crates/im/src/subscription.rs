@@ -554,6 +554,69 @@ mod tests {
         }
     }
 
+    /// What becomes of a pre-approval: the request, the state before (with approval) and after, whether the approval
+    /// still stands, and whether the stanza passes.
+    type ApprovedRow = (Request, State, State, bool, bool);
+
+    /// §3.4.2 and §3.4.3: only the question that it answers and taking it back end a pre-approval.
+    const APPROVED_SENDS: [ApprovedRow; 12] = [
+        (Request::Subscribe, N, NO, true, true),
+        (Request::Subscribe, NO, NO, true, true),
+        (Request::Subscribe, T, T, true, true),
+        (Request::Unsubscribe, N, N, true, true),
+        (Request::Unsubscribe, NO, N, true, true),
+        (Request::Unsubscribe, T, N, true, true),
+        (Request::Subscribed, N, N, true, false),
+        (Request::Subscribed, NO, NO, true, false),
+        (Request::Subscribed, T, T, true, false),
+        (Request::Unsubscribed, N, N, false, false),
+        (Request::Unsubscribed, NO, NO, false, false),
+        (Request::Unsubscribed, T, T, false, false),
+    ];
+    const APPROVED_RECEIVES: [ApprovedRow; 12] = [
+        // Answered by the server (§3.1.3), so the user is not asked.
+        (Request::Subscribe, N, F, false, false),
+        (Request::Subscribe, NO, FO, false, false),
+        (Request::Subscribe, T, Both, false, false),
+        (Request::Unsubscribe, N, N, true, false),
+        (Request::Unsubscribe, NO, NO, true, false),
+        (Request::Unsubscribe, T, T, true, false),
+        (Request::Subscribed, N, N, true, false),
+        (Request::Subscribed, NO, T, true, true),
+        (Request::Subscribed, T, T, true, false),
+        (Request::Unsubscribed, N, N, true, false),
+        (Request::Unsubscribed, NO, N, true, true),
+        (Request::Unsubscribed, T, N, true, true),
+    ];
+
+    #[test]
+    fn a_yes_before_the_question_stands_until_it_answers_or_is_taken_back() {
+        let approved = |state| Subscription {
+            state,
+            approved: true,
+        };
+        for (request, before, after, stands, route) in APPROVED_SENDS {
+            let sent = send(approved(before), request);
+            let next = (sent.next.state, sent.next.approved, sent.route);
+            assert_eq!(
+                next,
+                (after, stands, route),
+                "{request:?} sent in {before:?}"
+            );
+        }
+        for (request, before, after, stands, deliver) in APPROVED_RECEIVES {
+            let received = receive(approved(before), request);
+            let next = (
+                received.next.state,
+                received.next.approved,
+                received.deliver,
+            );
+            assert_eq!(next, (after, stands, deliver), "{request:?} in {before:?}");
+            let reply = (request == Request::Subscribe).then_some(Request::Subscribed);
+            assert_eq!(received.reply, reply, "{request:?} in {before:?}");
+        }
+    }
+
     #[test]
     fn a_yes_before_the_question_can_be_taken_back() {
         let approved = send(N.into(), Request::Subscribed).next;

@@ -14,21 +14,29 @@ use std::io::ErrorKind;
 /// Carries out a `user` command.
 pub(crate) fn user(config: &Config, command: User) -> anyhow::Result<()> {
     match command {
-        User::Add(login) => set_password(config, login, |account, password| Request::UserAdd {
-            account,
-            password,
+        User::Add(login) => set_password(config, &login, "is added", |account, password| {
+            Request::UserAdd { account, password }
         }),
-        User::Passwd(login) => set_password(config, login, |account, password| {
-            Request::UserPasswd { account, password }
-        }),
-        User::Remove { account } => once(config, Request::UserRemove { account }),
+        User::Passwd(login) => {
+            set_password(config, &login, "has a new password", |account, password| {
+                Request::UserPasswd { account, password }
+            })
+        }
+        User::Remove { account } => {
+            let request = Request::UserRemove {
+                account: account.clone(),
+            };
+            once(config, request)?;
+            say(format_args!("{account} is removed"))
+        }
         User::List { host } => list(config, host.as_deref()),
     }
 }
 
 fn set_password(
     config: &Config,
-    login: Login,
+    login: &Login,
+    done: &str,
     request: impl FnOnce(String, String) -> Request,
 ) -> anyhow::Result<()> {
     let password = if login.generate {
@@ -36,11 +44,13 @@ fn set_password(
     } else {
         password::obtain(&login.account)?
     };
-    once(config, request(login.account, password.clone()))?;
+    once(config, request(login.account.clone(), password.clone()))?;
     if login.generate {
-        say(format_args!("{password}"))?;
+        // Nothing else, so that a script can take it as it is.
+        say(format_args!("{password}"))
+    } else {
+        say(format_args!("{} {done}", login.account))
     }
-    Ok(())
 }
 
 fn list(config: &Config, host: Option<&str>) -> anyhow::Result<()> {

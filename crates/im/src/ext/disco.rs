@@ -63,17 +63,22 @@ const CAPS_NODE: &str = "https://posthaste.example/server";
 /// The form of XEP-0157.
 const SERVER_INFO: &str = "http://jabber.org/network/serverinfo";
 
-/// The `<c/>` for stream features (XEP-0115 §6.3): a client that knows the hash need not ask. `None` if a configured
-/// contact address has characters that cannot be hashed.
-pub fn server_caps(config: &Config) -> Option<Element> {
-    Some(Caps::of(&server(config), CAPS_NODE).ok()?.to_element())
+/// The `<c/>` of a host for stream features (XEP-0115 §6.3): a client that knows the hash need not ask. `registration`
+/// is that host's setting. `None` if a configured contact address has characters that cannot be hashed.
+pub fn server_caps(config: &Config, registration: bool) -> Option<Element> {
+    let info = server(config, registration);
+    Some(Caps::of(&info, CAPS_NODE).ok()?.to_element())
 }
 
-fn server(config: &Config) -> Info {
+fn server(config: &Config, registration: bool) -> Info {
+    let announced = every()
+        .flat_map(|ext| ext.host_features)
+        // XEP-0077 §4: a feature of hosts that allow it, and an offer that is refused helps nobody.
+        .filter(|feature| registration || **feature != ns::REGISTER);
     Info {
         node: None,
         identities: vec![Identity::new("server", "im", Some("Posthaste"))],
-        features: features(every().flat_map(|ext| ext.host_features)),
+        features: features(announced),
         forms: contact_addresses(config).into_iter().collect(),
     }
 }
@@ -113,7 +118,9 @@ fn contact_addresses(config: &Config) -> Option<DataForm> {
 
 fn host_info<'q>(query: &'q HostQuery<'q>, asked: Element) -> BoxFuture<'q, Answer> {
     async move {
-        let info = server(&query.node.config());
+        let config = query.node.config();
+        let host = config.host(query.host.as_str());
+        let info = server(&config, host.is_some_and(|host| host.registration));
         let caps_node = Caps::of(&info, CAPS_NODE)
             .ok()
             .map(|caps| caps.disco_node());
@@ -197,9 +204,9 @@ mod tests {
             ],
             ..Config::default()
         };
-        let info = server(&config);
+        let info = server(&config, true);
         assert!(
-            Caps::read(&server_caps(&config).unwrap())
+            Caps::read(&server_caps(&config, true).unwrap())
                 .unwrap()
                 .is_proved_by(&info)
         );
@@ -210,6 +217,6 @@ mod tests {
             form.field("abuse-addresses").unwrap().value(),
             Some("mailto:abuse@example.org")
         );
-        assert!(server(&Config::default()).forms.is_empty());
+        assert!(server(&Config::default(), true).forms.is_empty());
     }
 }

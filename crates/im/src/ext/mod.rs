@@ -140,15 +140,16 @@ pub struct HostQuery<'q> {
     pub stanza: &'q Stanza,
 }
 
-/// What a client is told once it has signed in (RFC 6120 §4.3.2), apart from what the stream itself can do.
-pub fn stream_features(config: &Config) -> Vec<Element> {
+/// What a client is told once it has signed in to a host that allows registration or not (RFC 6120 §4.3.2), apart from
+/// what the stream itself can do.
+pub fn stream_features(config: &Config, registration: bool) -> Vec<Element> {
     let feature = |name, ns| Element::new(name, ns);
     let mut features = vec![
         feature("csi", ns::CSI),
         feature("ver", ns::ROSTER_VERSIONING),
         feature("sub", ns::PRE_APPROVAL),
     ];
-    features.extend(disco::server_caps(config));
+    features.extend(disco::server_caps(config, registration));
     features
 }
 

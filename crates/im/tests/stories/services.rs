@@ -19,6 +19,26 @@ fn get(to: &str, payload: &str) -> String {
 
 const DISCO_INFO: &str = "<query xmlns='http://jabber.org/protocol/disco#info'/>";
 
+/// Where nobody may register, nobody is told that one could, and the capabilities prove that, too.
+#[tokio::test]
+async fn registration_is_announced_only_where_it_is_allowed() {
+    let mut config = config();
+    config.hosts[0].registration = false;
+    let features = ext::stream_features(&config, false);
+    let caps = features.iter().find_map(Caps::read).unwrap();
+    let world = World::with(config, Arc::new(MemoryKv::new()));
+    let mut romeo = world.connect("romeo", "orchard").await;
+    let told = romeo.asks(&get("example.org", DISCO_INFO)).await;
+    assert!(!told.contains(ns::REGISTER), "{told}");
+    let told = Stanza::parse(
+        told.as_bytes(),
+        &Limits::default(),
+        &StreamContext::client(),
+    )
+    .unwrap();
+    assert!(caps.is_proved_by(&Info::read(&told.payload().unwrap()).unwrap()));
+}
+
 #[tokio::test]
 async fn the_server_says_what_it_is_and_proves_its_capabilities() {
     let contacts = vec![(
@@ -29,7 +49,7 @@ async fn the_server_says_what_it_is_and_proves_its_capabilities() {
         contacts,
         ..config()
     };
-    let features = ext::stream_features(&config);
+    let features = ext::stream_features(&config, true);
     let caps = features.iter().find_map(Caps::read).unwrap();
     let world = World::with(config, Arc::new(MemoryKv::new()));
     let mut romeo = world.connect("romeo", "orchard").await;

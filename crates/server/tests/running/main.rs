@@ -13,9 +13,13 @@ use std::os::unix::fs::PermissionsExt as _;
 #[test]
 fn accounts_are_managed_on_a_running_server_and_without_one() {
     let place = Place::new("");
-    place.succeed(&["user", "add", "romeo@localhost"], "montague\n");
+    let added = place.succeed(&["user", "add", "romeo@localhost"], "montague\n");
+    assert_eq!(added, "romeo@localhost is added\n");
     let running = place.start();
-    place.succeed(&["user", "add", "juliet@localhost"], "capulet\n");
+    let added = place.succeed(&["user", "add", "juliet@localhost"], "capulet\n");
+    assert_eq!(added, "juliet@localhost is added\n");
+    let changed = place.succeed(&["user", "passwd", "juliet@localhost"], "montague\n");
+    assert_eq!(changed, "juliet@localhost has a new password\n");
     assert_eq!(
         place.succeed(&["user", "list"], ""),
         "juliet@localhost\nromeo@localhost\n"
@@ -39,7 +43,8 @@ fn accounts_are_managed_on_a_running_server_and_without_one() {
     assert_eq!(generated.trim().len(), 24);
 
     running.stop();
-    place.succeed(&["user", "remove", "juliet@localhost"], "");
+    let removed = place.succeed(&["user", "remove", "juliet@localhost"], "");
+    assert_eq!(removed, "juliet@localhost is removed\n");
     let _running = place.start();
     assert_eq!(
         place.succeed(&["user", "list", "localhost"], ""),

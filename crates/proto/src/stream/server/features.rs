@@ -163,7 +163,9 @@ pub(super) fn before_session(shared: &Shared) -> Element {
 /// take the offer for a chance to resume.
 pub(super) fn in_session(shared: &Shared, is_managed: bool) -> Element {
     let sm = (!is_managed).then(|| Element::new("sm", ns::SM));
-    features()
-        .with_children(sm)
-        .with_children(shared.policy.session_features.iter().cloned())
+    let of_host = shared
+        .host
+        .iter()
+        .flat_map(|host| host.session_features.iter());
+    features().with_children(sm).with_children(of_host.cloned())
 }

@@ -85,8 +85,6 @@ pub struct Policy {
     pub elements: u32,
     /// Bounds of each of these elements.
     pub limits: Limits,
-    /// Stream features of an authenticated stream besides ours, such as roster versioning.
-    pub session_features: Vec<Element>,
 }
 
 impl Policy {
@@ -106,7 +104,6 @@ impl Policy {
                 children: 64,
                 ..Limits::default()
             },
-            session_features: Vec::new(),
         }
     }
 
@@ -124,6 +121,8 @@ pub struct Host {
     pub domain: BareJid,
     /// Whether anyone may make an account before logging in (XEP-0077).
     pub registration: bool,
+    /// Stream features of an authenticated stream besides ours, such as roster versioning.
+    pub session_features: Arc<[Element]>,
 }
 
 /// How the peer is connected.

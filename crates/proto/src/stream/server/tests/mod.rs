@@ -72,10 +72,12 @@ fn policy() -> Policy {
         Host {
             domain,
             registration: true,
+            session_features: Arc::default(),
         },
         Host {
             domain: other,
             registration: false,
+            session_features: Arc::default(),
         },
     ])
 }
