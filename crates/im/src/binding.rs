@@ -186,7 +186,7 @@ impl Node {
             }
             let delivered = state.acked(h).map_err(ResumeError::TooHigh)?;
             (
-                state.attach(),
+                state.attach(self.config().queue),
                 state.handled(),
                 state.last_ticket(),
                 delivered,

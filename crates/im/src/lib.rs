@@ -20,6 +20,7 @@ pub mod contacts;
 pub mod devices;
 pub mod error;
 pub mod ext;
+pub mod held;
 pub mod home;
 pub mod housekeeping;
 pub mod log;

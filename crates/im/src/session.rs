@@ -15,6 +15,7 @@ use posthaste_proto::jid::FullJid;
 use posthaste_proto::stream::sm;
 
 use crate::clock::Timestamp;
+use crate::held::Held;
 use crate::log::ArchiveId;
 
 /// Names a session on this node; never given out twice.
@@ -84,6 +85,8 @@ pub enum Pushed {
     Lagging,
     /// There is no room and no log to fall back on.
     Refused,
+    /// It tells of a moment (typing) and there is nobody to see it.
+    Moot,
 }
 
 /// Bounds of a session's queue.
@@ -95,8 +98,8 @@ pub struct QueueLimits {
     pub items: usize,
 }
 
-/// Presence and chat states held back for an inactive client; beyond it all are let go (XEP-0352 leaves it to us).
-const MAX_HELD: usize = 256;
+/// The part of a queue's bytes that may be held back for an inactive client (XEP-0352).
+const HELD_PART: usize = 4;
 /// An acknowledgement is asked for after so many stanzas even when the queue does not run empty.
 const ACK_EVERY: usize = 64;
 
@@ -167,7 +170,7 @@ pub struct State {
     held_bytes: usize,
     /// Is the client inactive (XEP-0352), and what is held back for it?
     inactive: bool,
-    held: Vec<Item>,
+    held: Held,
     lag: Option<Lag>,
     /// Log ids that were written on a stream without acknowledgements: as delivered as it gets.
     written_unmanaged: Vec<Taken>,
@@ -245,13 +248,18 @@ impl State {
         if self.ended {
             return Pushed::Refused;
         }
-        if self.inactive {
-            if item.hold && self.held.len() < MAX_HELD {
-                self.hold(item);
-                return Pushed::Queued;
-            }
-            self.release_held(limits);
+        if self.detached_at.is_some() && item.hold && item.what == What::Passing {
+            return Pushed::Moot;
         }
+        let item = if self.inactive {
+            match self.held.hold(item, limits.bytes / HELD_PART) {
+                Ok(()) => return Pushed::Queued,
+                Err(item) => item,
+            }
+        } else {
+            item
+        };
+        self.release_held(limits);
         let pushed = self.enqueue(item, limits);
         self.wake();
         pushed
@@ -276,20 +284,11 @@ impl State {
                     item.xml = None;
                 }
             }
-            // Only when there is no room: who reads as fast as others write sees every step.
-            What::Presence { sender } if full => {
-                let unacked = self.unacked();
-                let waiting = self.items.iter_mut().skip(unacked);
-                let Some(old) = waiting
-                    .into_iter()
-                    .find(|old| old.what == (What::Presence { sender }))
-                else {
+            // Only when there is no room or nobody reads: who reads as fast as others write sees every step.
+            What::Presence { .. } if full || self.detached_at.is_some() => {
+                if !self.drop_unwritten(item.what) && full {
                     return Pushed::Refused;
-                };
-                self.held_bytes -= old.xml.as_ref().map_or(0, Bytes::len);
-                self.held_bytes += bytes;
-                *old = item;
-                return Pushed::Queued;
+                }
             }
             What::Presence { .. } => {}
             What::Passing | What::Iq if full => return Pushed::Refused,
@@ -300,18 +299,20 @@ impl State {
         Pushed::Queued
     }
 
-    fn hold(&mut self, item: Item) {
-        if let What::Presence { .. } = item.what
-            && let Some(old) = self.held.iter_mut().find(|old| old.what == item.what)
-        {
-            *old = item;
-            return;
-        }
-        self.held.push(item);
+    /// Takes an older presence of the same sender out of the queue, unless it was written already.
+    fn drop_unwritten(&mut self, what: What) -> bool {
+        let unacked = self.unacked();
+        let waiting = self.items.iter().skip(unacked);
+        let Some(place) = waiting.into_iter().position(|old| old.what == what) else {
+            return false;
+        };
+        let old = self.items.remove(unacked + place);
+        self.held_bytes -= old.and_then(|old| old.xml).map_or(0, |xml| xml.len());
+        true
     }
 
     fn release_held(&mut self, limits: QueueLimits) {
-        for item in std::mem::take(&mut self.held) {
+        for item in self.held.release() {
             // What does not fit now is presence or typing that the client asked not to be bothered with.
             let _ = self.enqueue(item, limits);
         }
@@ -499,6 +500,7 @@ impl State {
     pub fn detach(&mut self, now: Timestamp) {
         self.detached_at = Some(now);
         self.waker = None;
+        self.held.keep_presence();
         for item in &mut self.items {
             if let (What::Logged { .. }, Some(xml)) = (item.what, &item.xml) {
                 self.held_bytes -= xml.len();
@@ -525,11 +527,13 @@ impl State {
     }
 
     /// A new connection takes over; what was not acknowledged will be written again. Answers its epoch.
-    pub fn attach(&mut self) -> u32 {
+    pub fn attach(&mut self, limits: QueueLimits) -> u32 {
         self.epoch += 1;
         self.detached_at = None;
         self.closing = None;
+        // XEP-0352 §5.2: a resumed stream starts active.
         self.inactive = false;
+        self.release_held(limits);
         self.wake();
         if let Some(sm) = &mut self.sm {
             // What was written and not acknowledged will be written, and counted, again.
@@ -548,20 +552,20 @@ impl State {
     /// The session ends: gives up everything that was not taken.
     pub fn end(&mut self) -> (Vec<Item>, Option<Lag>) {
         self.ended = true;
-        self.held.clear();
+        self.held.release();
         self.held_bytes = 0;
         let items = std::mem::take(&mut self.items).into();
         (items, self.lag.take())
     }
 
-    /// The items of the queue, for storing the session.
+    /// The items of the queue and what is held back, for storing the session.
     pub fn items(&self) -> impl Iterator<Item = &Item> {
-        self.items.iter()
+        self.items.iter().chain(self.held.iter())
     }
 
     /// Queue length in items and bytes, for queue health.
     pub fn queue_len(&self) -> (usize, usize) {
-        (self.items.len(), self.held_bytes)
+        (self.items.len(), self.held_bytes + self.held.bytes())
     }
 }
 

@@ -257,7 +257,7 @@ impl<'a> Walk<'a> {
                         queued.push(session.id);
                     }
                 }
-                Pushed::Lagging => {}
+                Pushed::Lagging | Pushed::Moot => {}
                 Pushed::Refused => {
                     self.node.stats.refused_by_queue.count();
                     out.extend(refused_by_queue(self.node, what, xml));

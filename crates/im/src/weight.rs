@@ -54,11 +54,13 @@ pub fn weigh(stanza: &Stanza, way: Way) -> Weight {
         MessageType::Normal | MessageType::Chat => content.is_lasting || content.store,
         MessageType::Groupchat | MessageType::Headline | MessageType::Error => false,
     };
+    let offline = waits && !content.no_store;
     Weight {
-        archive: waits && !content.no_store && !content.no_permanent_store,
-        offline: waits && !content.no_store,
+        archive: offline && !content.no_permanent_store,
+        offline,
         carbon: content.may_be_copied(kind, way),
-        hold: !content.is_lasting,
+        // What was asked to be stored is worth being shown.
+        hold: !content.is_lasting && !offline,
     }
 }
 
@@ -180,7 +182,7 @@ mod tests {
             ("chat", &[MARKER, NO_STORE], "c"),
             ("chat", &[BODY, NO_STORE], "c"),
             ("chat", &[BODY, NO_PERMANENT], "oc"),
-            ("chat", &[STATE, STORE], "aoch"),
+            ("chat", &[STATE, STORE], "aoc"),
             ("chat", &[BODY, NO_COPY], "ao"),
             ("chat", &[BODY, PRIVATE], "ao"),
             ("normal", &[BODY], "aoc"),

@@ -9,6 +9,7 @@ mod blocking;
 mod border;
 mod caps;
 mod carbons;
+mod client_state;
 mod delivery;
 mod devices;
 mod external_services;

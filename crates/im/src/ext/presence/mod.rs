@@ -143,9 +143,21 @@ fn notify(walk: &mut Walk<'_>) {
         None => What::Passing,
     };
     let xml = walk.stanza.encode();
+    let hold = may_be_held(&walk.stanza);
     for session in sessions {
-        walk.deliver(&session, what, xml.clone(), true);
+        walk.deliver(&session, what, xml.clone(), hold);
     }
+}
+
+/// XEP-0352: how contacts are can wait until somebody looks, but not what answers the client: an error, or that it is in
+/// the room that it asked to join (XEP-0045 §7.2.2: status 110).
+fn may_be_held(presence: &Stanza) -> bool {
+    let answers_it = || {
+        let x = presence.child("x", ns::MUC_USER)?.to_element().ok()?;
+        let mut statuses = x.children().filter(|child| child.name() == "status");
+        Some(statuses.any(|status| status.attr("code") == Some("110")))
+    };
+    presence.kind != Kind::Presence(PresenceType::Error) && !answers_it().unwrap_or_default()
 }
 
 /// A queue keeps only the newest presence of each sender.
