@@ -110,6 +110,16 @@ pub const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
 pub const CONFERENCE: &str = "jabber:x:conference";
 /// User nicknames (XEP-0172).
 pub const NICK: &str = "http://jabber.org/protocol/nick";
+/// PubSub requests (XEP-0060).
+pub const PUBSUB: &str = "http://jabber.org/protocol/pubsub";
+/// PubSub requests of owners (XEP-0060).
+pub const PUBSUB_OWNER: &str = "http://jabber.org/protocol/pubsub#owner";
+/// PubSub's own error conditions (XEP-0060).
+pub const PUBSUB_ERRORS: &str = "http://jabber.org/protocol/pubsub#errors";
+/// The form that configures a PubSub node (XEP-0060).
+pub const PUBSUB_NODE_CONFIG: &str = "http://jabber.org/protocol/pubsub#node_config";
+/// The form of a PubSub node's metadata (XEP-0060).
+pub const PUBSUB_METADATA: &str = "http://jabber.org/protocol/pubsub#meta-data";
 /// PubSub events (XEP-0060).
 pub const PUBSUB_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
 /// OMEMO, the form in use (XEP-0384 0.3).

@@ -3,4 +3,5 @@
 pub mod caps;
 pub mod data_form;
 pub mod disco;
+pub mod pubsub;
 pub mod rsm;
