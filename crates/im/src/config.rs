@@ -4,6 +4,7 @@ use posthaste_proto::jid::BareJid;
 
 use crate::accounts;
 use crate::ext::external_services::ExternalServices;
+use crate::ext::pubsub;
 use crate::session::QueueLimits;
 
 /// How long messages stay in the log.
@@ -52,6 +53,8 @@ pub struct Config {
     pub blocked_addresses: usize,
     /// Passwords, FAST tokens and registration.
     pub accounts: accounts::Settings,
+    /// What pubsub nodes may hold.
+    pub pubsub: pubsub::Limits,
     /// Addresses for XEP-0157, as (kind such as `abuse-addresses`, URI).
     pub contacts: Vec<(String, String)>,
     /// Services outside XMPP that clients are told of (XEP-0215).
@@ -78,6 +81,7 @@ impl Default for Config {
             stored_xml_bytes: 256 * 1024,
             blocked_addresses: 5000,
             accounts: accounts::Settings::default(),
+            pubsub: pubsub::Limits::default(),
             contacts: Vec::new(),
             external_services: ExternalServices::default(),
         }

@@ -15,6 +15,8 @@ use crate::clock::Timestamp;
 use crate::devices::{self, Device};
 use crate::error::WalkError;
 use crate::ext::blocking::BlockList;
+use crate::ext::caps::ClientKind;
+use crate::ext::pubsub::pep::Audience;
 use crate::log::{ArchiveId, Cursor, Delivery};
 use crate::node::Node;
 use crate::outbox;
@@ -99,8 +101,8 @@ pub struct Attendee {
     pub carbons: bool,
     /// The client's installation, if it named itself (XEP-0388 §2.3). Nobody else is told.
     pub client: Option<Box<str>>,
-    /// The capabilities that it was asked to prove, or that were proved already, as [`crate::ext::caps`] hashes them.
-    pub caps_asked: u64,
+    /// What its presence says that it can do (XEP-0115).
+    pub kind: Option<Arc<ClientKind>>,
     /// To whom it sent directed presence (RFC 6121 §4.6).
     pub directed: Vec<Jid>,
 }
@@ -126,7 +128,7 @@ impl Attendee {
             block_interested: false,
             carbons: false,
             client: None,
-            caps_asked: 0,
+            kind: None,
             directed: Vec::new(),
         }
     }
@@ -164,6 +166,8 @@ pub struct HomeState {
     pub kept_from: ArchiveId,
     /// What was on its way to other homes when the server went down.
     pub unsent: Vec<Envelope>,
+    /// The contacts' resources whose presence says what they want to be told of (XEP-0163).
+    pub audience: Audience,
     /// Is it in the node's list of homes whose cursor is to be saved?
     pub listed_dirty: bool,
 }
@@ -186,6 +190,7 @@ impl HomeState {
             transient: Vec::new(),
             kept_from: ArchiveId(0),
             unsent: outbox::load(node, &partition).await?,
+            audience: Audience::default(),
             listed_dirty: false,
             jid: jid.clone(),
             partition,

@@ -14,6 +14,7 @@ use crate::accounts::Accounts;
 use crate::border::Border;
 use crate::clock::{Clock, Entropy, Timestamp};
 use crate::config::Config;
+use crate::ext::caps::ClientKinds;
 use crate::home::{Home, HomeState};
 use crate::session::SessionId;
 use crate::stats::Stats;
@@ -37,6 +38,8 @@ pub struct Node {
     hasher: RandomState,
     /// What has been counted since the start.
     pub stats: Stats,
+    /// The kinds of clients that are around (XEP-0115).
+    pub client_kinds: ClientKinds,
     /// When the node was started, for XEP-0012.
     pub started_at: Timestamp,
     next_session: AtomicU64,
@@ -76,6 +79,7 @@ impl Node {
             homes: (0..PARTS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             stats: Stats::default(),
+            client_kinds: ClientKinds::default(),
             started_at,
             next_session: AtomicU64::new(1),
             detached: Mutex::default(),

@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 use crate::config::Keep;
 use crate::devices;
 use crate::error::WalkError;
+use crate::ext::pubsub::pep;
 use crate::ext::{self, blocking, caps, carbons, last_activity, presence};
 use crate::log::Entry;
 use crate::router::Place;
@@ -38,7 +39,9 @@ pub async fn sent(walk: &mut Walk<'_>) -> Result<(), WalkError> {
         Kind::Presence(_) => {
             presence::sent(walk).await?;
             // After the presence was taken: a proof counts only for what a session has said of itself.
-            caps::ask(walk).await
+            let turn = caps::ask(walk).await?;
+            // After it is known what the session can do: it gets only what it wants.
+            pep::sent_presence(walk, turn).await
         }
         Kind::Iq(_) => sent_iq(walk).await,
     }
@@ -98,7 +101,10 @@ async fn sent_iq(walk: &mut Walk<'_>) -> Result<(), WalkError> {
     let is_to_account = |to: &Jid| to.resource().is_none() && to.to_bare() == *own;
     match &walk.stanza.to {
         to if to.as_ref().is_none_or(is_to_account) => match walk.stanza.kind {
-            Kind::Iq(IqType::Result) => caps::hear(walk).await,
+            Kind::Iq(IqType::Result) => match caps::hear(walk).await? {
+                Some(kind) => pep::proved(walk, &kind).await,
+                None => Ok(()),
+            },
             // RFC 6120 §10.3.3: the server answers for the account.
             _ => ext::account_iq(walk).await,
         },
@@ -120,7 +126,11 @@ pub async fn received(walk: &mut Walk<'_>) -> Result<(), WalkError> {
     }
     match walk.stanza.kind {
         Kind::Message(kind) => received_message(walk, kind),
-        Kind::Presence(_) => presence::received(walk).await,
+        Kind::Presence(_) => {
+            presence::received(walk).await?;
+            // After the answer to a probe: who comes online sees first who is there.
+            pep::received_presence(walk).await
+        }
         Kind::Iq(kind) => received_iq(walk, kind).await,
     }
 }
@@ -230,8 +240,12 @@ fn choose_recipients(walk: &Walk<'_>, kind: MessageType) -> Result<Recipients, W
 
 async fn received_iq(walk: &mut Walk<'_>, kind: IqType) -> Result<(), WalkError> {
     let Some(resource) = walk.stanza.to.as_ref().and_then(|to| to.resource()) else {
-        // RFC 6121 §8.5.2.1.3: the server answers for the account.
-        return ext::account_iq(walk).await;
+        return match kind {
+            // What a contact's client can do, which the account has asked.
+            IqType::Result => pep::heard(walk).await,
+            // RFC 6121 §8.5.2.1.3: the server answers for the account.
+            _ => ext::account_iq(walk).await,
+        };
     };
     let Some(attendee) = walk.home.resource(resource) else {
         return match kind {

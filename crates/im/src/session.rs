@@ -267,7 +267,9 @@ impl State {
 
     fn enqueue(&mut self, mut item: Item, limits: QueueLimits) -> Pushed {
         let bytes = item.xml.as_ref().map_or(0, Bytes::len);
-        let full = self.items.len() >= limits.items || self.held_bytes + bytes > limits.bytes;
+        // One stanza always fits, or a long answer would never come; its length is bounded by what may be stored.
+        let is_crowded = self.held_bytes > 0 && self.held_bytes + bytes > limits.bytes;
+        let full = self.items.len() >= limits.items || is_crowded;
         match item.what {
             What::Logged { .. } if self.lag.is_some() => return Pushed::Lagging,
             What::Logged { id, .. } if full => {

@@ -9,9 +9,10 @@ use posthaste_proto::jid::FullJid;
 use posthaste_proto::stream::sm;
 
 use crate::clock::Timestamp;
-use crate::codec::{Corrupt, Reader, Writer};
+use crate::codec::{self, Corrupt, Reader, Writer};
 use crate::devices;
 use crate::error::WalkError;
+use crate::ext::caps;
 use crate::home::{Attendee, Available, Home, HomeState};
 use crate::log::ArchiveId;
 use crate::node::Node;
@@ -216,6 +217,11 @@ fn revive(node: &Node, state: &mut HomeState, stored: Stored, jid: FullJid) {
     attendee.interested = stored.interested;
     attendee.block_interested = stored.block_interested;
     attendee.available = stored.available.map(Box::new);
+    attendee.kind = attendee
+        .available
+        .as_deref()
+        .and_then(|available| codec::stanza(&available.stanza).ok())
+        .and_then(|presence| caps::kind_of(node, &presence));
     attendee.directed = stored
         .directed
         .iter()

@@ -35,6 +35,16 @@ pub const SEEN: &[u8] = b"seen";
 pub const VCARD: &[u8] = b"vcard";
 /// `private/<name> <namespace>`: one element of private storage ([`crate::ext::private`]).
 pub const PRIVATE: &[u8] = b"private/";
+/// `node/<name>`: one pubsub node of this home ([`crate::ext::pubsub`]).
+pub const NODE: &[u8] = b"node/";
+/// `node-item/<node>\0<number>`: its items, oldest first. XML has no NUL, so that the parts cannot be mistaken.
+pub const NODE_ITEM: &[u8] = b"node-item/";
+/// `node-item-id/<node>\0<item id>`: the number of the item with this id.
+pub const NODE_ITEM_ID: &[u8] = b"node-item-id/";
+/// `node-affiliation/<node>\0<bare jid>`: what an entity is to the node.
+pub const NODE_AFFILIATION: &[u8] = b"node-affiliation/";
+/// `node-subscription/<node>\0<jid>`: one who has subscribed by request; the value is only a version byte.
+pub const NODE_SUBSCRIPTION: &[u8] = b"node-subscription/";
 /// `block/<jid>`: one blocked address (XEP-0191); the value is only a version byte.
 pub const BLOCK: &[u8] = b"block/";
 /// `outbox/<archive id>`: a stanza that must reach another home even over a crash ([`crate::outbox`]).
@@ -116,6 +126,11 @@ pub fn text_key(table: &[u8], text: &str) -> Bytes {
     key.extend_from_slice(table);
     key.extend_from_slice(text.as_bytes());
     key.into()
+}
+
+/// A row of a pubsub node: the table, the node's name, and what the row is about.
+pub fn node_key(table: &[u8], node: &str, of: &[u8]) -> Bytes {
+    [table, node.as_bytes(), b"\0", of].concat().into()
 }
 
 /// The id at the end of a key made by [`log_key`] or [`outbox_key`]; `None` when the key is of another table.

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use posthaste_kv::{Batch, Ticket};
+use posthaste_kv::{Batch, Row, Scan, Ticket, prefix_end};
 use posthaste_proto::error::StanzaError;
+use posthaste_proto::jid::BareJid;
 use posthaste_proto::stanza::{IqType, Kind, Stanza};
 use smallvec::SmallVec;
 
@@ -38,6 +39,8 @@ pub struct Walk<'a> {
     pub now: Timestamp,
     /// What the message is worth; set by the pipeline before anyone asks.
     pub weight: Weight,
+    /// Whom this walk has let see the owner's presence.
+    pub admitted: Option<BareJid>,
     place: &'a Arc<Home>,
     batch: Batch,
     logged: Option<Logged>,
@@ -73,6 +76,7 @@ impl<'a> Walk<'a> {
             session,
             now,
             weight,
+            admitted: None,
             place,
             batch,
             logged: None,
@@ -106,6 +110,14 @@ impl<'a> Walk<'a> {
         Ok(self.node.kv().get(&self.home.partition, key).await?)
     }
 
+    /// Reads rows of this home, as they were before this walk.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn scan(&self, scan: Scan) -> Result<Vec<Row>, WalkError> {
+        Ok(self.node.kv().scan(&self.home.partition, scan).await?)
+    }
+
     /// Writes a value with this walk's commit.
     pub fn put(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
         self.batch.put(key, value);
@@ -114,6 +126,12 @@ impl<'a> Walk<'a> {
     /// Deletes a key with this walk's commit.
     pub fn delete(&mut self, key: impl Into<Bytes>) {
         self.batch.delete(key);
+    }
+
+    /// Deletes every key that begins with `prefix` with this walk's commit.
+    pub fn delete_prefix(&mut self, prefix: &[u8]) {
+        self.batch
+            .delete_range(Bytes::copy_from_slice(prefix), prefix_end(prefix));
     }
 
     /// The id that the next appended entry will have: it goes into the stanza before the stanza goes into the log.

@@ -36,6 +36,7 @@ pub(crate) struct Config {
     pub(crate) login: Login,
     pub(crate) accounts: Accounts,
     pub(crate) messages: Messages,
+    pub(crate) pubsub: PubSub,
     pub(crate) sessions: Sessions,
     pub(crate) devices: Devices,
     pub(crate) contact: Contact,
@@ -143,6 +144,16 @@ impl Default for Messages {
             keep: Keep::Delivered,
         }
     }
+}
+
+/// What nodes of accounts may hold. Sizes are in bytes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PubSub {
+    pub(crate) nodes: u64,
+    pub(crate) items: u64,
+    pub(crate) item_size: u64,
+    pub(crate) account_size: u64,
+    pub(crate) subscribers: u64,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -143,6 +143,13 @@ pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
         devices_per_account: size(config.devices.per_account),
         device_days: whole(config.devices.forget_after, 86_400),
         roster_items: size(accounts.roster_items),
+        pubsub: posthaste_im::ext::pubsub::Limits {
+            nodes: size(config.pubsub.nodes),
+            items_per_node: count(config.pubsub.items),
+            item_bytes: size(config.pubsub.item_size),
+            bytes: config.pubsub.account_size,
+            subscribers_per_node: count(config.pubsub.subscribers),
+        },
         stored_xml_bytes: size(accounts.stored_xml_size),
         blocked_addresses: size(accounts.blocked_addresses),
         accounts: Settings {

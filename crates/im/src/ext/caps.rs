@@ -5,18 +5,19 @@
 //! capabilities are [`super::disco`]'s. Left out: the legacy format, and taking known capabilities out of presence
 //! (§8.4).
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use posthaste_kv::{Batch, KvError, Partition, Scan};
 use posthaste_proto::ns;
 use posthaste_proto::stanza::{IqType, Kind, PresenceType, Stanza};
-use posthaste_proto::xep::caps::Caps;
+use posthaste_proto::xep::caps::{Caps, CapsHash};
 use posthaste_proto::xep::disco::Info;
 use posthaste_proto::xml::Element;
 
 use super::{Ext, stored_xml};
-use crate::codec;
 use crate::error::WalkError;
 use crate::node::Node;
 use crate::session::What;
@@ -43,67 +44,167 @@ const MAX_INFO_BYTES: usize = 16 * 1_024;
 /// The longest verification string: SHA-512 in base 64.
 const MAX_VER_BYTES: usize = 88;
 
-/// A session has said what it can do: if nobody has proved that yet, it is asked to.
+/// A kind of client: everybody who sends the same hash shares one of these.
+#[derive(Debug)]
+pub struct ClientKind {
+    caps: Caps,
+    /// The pubsub nodes that it wants to be told of (XEP-0060 §9.2), once somebody has proved what it can do.
+    interests: OnceLock<Box<[Box<str>]>>,
+}
+
+impl ClientKind {
+    /// Does it want to be told of this pubsub node? Not, as long as nobody has proved it.
+    pub fn wants(&self, node: &str) -> bool {
+        self.interests
+            .get()
+            .is_some_and(|all| all.iter().any(|it| **it == *node))
+    }
+
+    /// Does it want to be told of any pubsub node at all?
+    pub fn wants_anything(&self) -> bool {
+        self.interests.get().is_some_and(|all| !all.is_empty())
+    }
+
+    /// Has somebody proved what it can do?
+    pub fn is_proved(&self) -> bool {
+        self.interests.get().is_some()
+    }
+
+    fn believe(&self, info: &Info) {
+        let interests = info
+            .features
+            .iter()
+            .filter_map(|feature| feature.strip_suffix("+notify"))
+            .map(Box::from);
+        // Whoever was first has said the same.
+        let _ = self.interests.set(interests.collect());
+    }
+}
+
+/// The kinds of clients that are around.
+#[derive(Debug, Default)]
+pub struct ClientKinds(Mutex<HashMap<(CapsHash, String), Arc<ClientKind>>>);
+
+/// Kinds kept in memory. There are a few hundred in the world; beyond it all are forgotten, and read from the store
+/// again where they are needed.
+const MAX_KINDS: usize = 4_096;
+
+impl ClientKinds {
+    /// The kind that says this of itself.
+    pub fn of(&self, caps: &Caps) -> Arc<ClientKind> {
+        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (caps.hash, caps.ver.clone());
+        if let Some(kind) = kinds.get(&key) {
+            return kind.clone();
+        }
+        if kinds.len() >= MAX_KINDS {
+            kinds.clear();
+        }
+        let kind = Arc::new(ClientKind {
+            caps: caps.clone(),
+            interests: OnceLock::new(),
+        });
+        kinds.insert(key, kind.clone());
+        kind
+    }
+}
+
+/// The kind of client that a presence stanza says it is from.
+pub fn kind_of(node: &Node, presence: &Stanza) -> Option<Arc<ClientKind>> {
+    Some(node.client_kinds.of(&advertised(presence)?))
+}
+
+/// Reads what the store knows of this kind. Answers whether anything is known.
 ///
 /// # Errors
 /// The store's.
-pub async fn ask(walk: &mut Walk<'_>) -> Result<(), WalkError> {
-    let broadcast = Kind::Presence(PresenceType::Available);
-    let (true, None, Some(id)) = (walk.stanza.kind == broadcast, &walk.stanza.to, walk.session)
-    else {
-        return Ok(());
+pub async fn learn(node: &Node, kind: &ClientKind) -> Result<bool, WalkError> {
+    if !kind.is_proved()
+        && let Some(info) = proved(node, &kind.caps).await?
+    {
+        kind.believe(&info);
+    }
+    Ok(kind.is_proved())
+}
+
+/// What a session's presence has changed about what it is.
+#[derive(Debug)]
+pub struct Turn {
+    /// What it was.
+    pub from: Option<Arc<ClientKind>>,
+    /// What it is now.
+    pub to: Arc<ClientKind>,
+}
+
+/// A session has said what it can do: if nobody has proved that yet, it is asked to. Answers what is new.
+///
+/// # Errors
+/// The store's.
+pub async fn ask(walk: &mut Walk<'_>) -> Result<Option<Turn>, WalkError> {
+    let (None, Some(id)) = (&walk.stanza.to, walk.session) else {
+        return Ok(None);
     };
-    let Some(caps) = advertised(&walk.stanza) else {
-        return Ok(());
-    };
-    let fingerprint = fingerprint(&caps);
+    let is_available = walk.stanza.kind == Kind::Presence(PresenceType::Available);
+    let kind = is_available
+        .then(|| kind_of(walk.node, &walk.stanza))
+        .flatten();
     let Some(attendee) = walk.home.attendee_mut(id) else {
-        return Ok(());
+        return Ok(None);
     };
-    // One who could not prove it is not asked again and again.
-    if attendee.caps_asked == fingerprint {
-        return Ok(());
-    }
-    attendee.caps_asked = fingerprint;
+    let from = std::mem::replace(&mut attendee.kind, kind.clone());
     let session = attendee.session.clone();
-    if proved(walk.node, &caps).await?.is_some() {
-        return Ok(());
+    let Some(to) = kind else { return Ok(None) };
+    // One who could not prove it is not asked again and again.
+    if from.as_ref().is_some_and(|from| from.caps == to.caps) {
+        return Ok(None);
     }
-    let query = Element::new("query", ns::DISCO_INFO).with_attr("node", caps.disco_node());
-    let question = Stanza::iq(IqType::Get)
-        .id(format!("caps-{fingerprint:x}"))
+    if !learn(walk.node, &to).await? {
+        let question = question(walk, &to).to(session.jid.clone());
+        walk.deliver(&session, What::Iq, question.encode(), false);
+    }
+    Ok(Some(Turn { from, to }))
+}
+
+/// What this kind of client is asked, without an addressee.
+pub fn question(walk: &Walk<'_>, kind: &ClientKind) -> Stanza {
+    let query = Element::new("query", ns::DISCO_INFO).with_attr("node", kind.caps.disco_node());
+    Stanza::iq(IqType::Get)
+        .id(format!("caps-{:x}", fingerprint(&kind.caps)))
         .from(walk.home.jid.clone())
-        .to(session.jid.clone());
-    walk.deliver(
-        &session,
-        What::Iq,
-        question.with_child(&query).encode(),
-        false,
-    );
-    Ok(())
+        .with_child(&query)
 }
 
 /// A session answers the server: what it proves of its own capabilities is kept. Everything else is of no interest.
+/// Answers what it has proved, if that is new.
 ///
 /// # Errors
 /// The store's.
-pub async fn hear(walk: &mut Walk<'_>) -> Result<(), WalkError> {
+pub async fn hear(walk: &mut Walk<'_>) -> Result<Option<Arc<ClientKind>>, WalkError> {
+    let attendee = walk.session.and_then(|id| walk.home.attendee(id));
+    let Some(kind) = attendee.and_then(|attendee| attendee.kind.clone()) else {
+        return Ok(None);
+    };
+    let is_new = prove(walk, &kind).await?;
+    Ok(is_new.then_some(kind))
+}
+
+/// Keeps what the stanza, an answer, proves of this kind. Answers whether that is new.
+///
+/// # Errors
+/// The store's.
+pub async fn prove(walk: &Walk<'_>, kind: &ClientKind) -> Result<bool, WalkError> {
     let Some(answer) = walk.stanza.child("query", ns::DISCO_INFO) else {
-        return Ok(());
+        return Ok(false);
     };
     let answer = answer.to_element()?;
-    let attendee = walk.session.and_then(|id| walk.home.attendee(id));
-    let Some(available) = attendee.and_then(|attendee| attendee.available.as_deref()) else {
-        return Ok(());
-    };
-    let Some(caps) = advertised(&codec::stanza(&available.stanza)?) else {
-        return Ok(());
-    };
     // No matter what was asked: the hash is the proof.
-    if Info::read(&answer).is_some_and(|info| caps.is_proved_by(&info)) {
-        keep(walk.node, &caps, &answer).await?;
-    }
-    Ok(())
+    let Some(info) = Info::read(&answer).filter(|info| kind.caps.is_proved_by(info)) else {
+        return Ok(false);
+    };
+    let is_new = !kind.is_proved();
+    kind.believe(&info);
+    keep(walk.node, &kind.caps, &answer).await?;
+    Ok(is_new)
 }
 
 /// What the sender of `caps` can do, if somebody has proved it.

@@ -13,7 +13,7 @@ use posthaste_proto::xep::data_form::{DataForm, Field, FieldKind, FormKind};
 use posthaste_proto::xep::disco::{Identity, Info, Items};
 use posthaste_proto::xml::Element;
 
-use super::{AccountIq, Answer, Asker, Ext, HostIq, HostQuery, every};
+use super::{AccountIq, Answer, Asker, Ext, HostIq, HostQuery, every, pubsub};
 use crate::config::Config;
 use crate::contacts;
 use crate::error::WalkError;
@@ -168,11 +168,15 @@ async fn check_asker(walk: &Walk<'_>) -> Result<(), WalkError> {
 fn account_info<'w>(walk: &'w mut Walk<'_>, asked: Element) -> BoxFuture<'w, Answer> {
     async move {
         check_asker(walk).await?;
-        if asked.attr("node").is_some() {
-            return Err(StanzaError::item_not_found().into());
+        if let Some(node) = asked.attr("node") {
+            return Ok(Some(pubsub::account_info(walk, node).await?.to_element()));
         }
         let info = Info {
-            identities: vec![Identity::new("account", "registered", None)],
+            identities: vec![
+                Identity::new("account", "registered", None),
+                // XEP-0163 §6.1
+                Identity::new("pubsub", "pep", None),
+            ],
             features: features(every().flat_map(|ext| ext.account_features)),
             ..Info::default()
         };
@@ -184,7 +188,8 @@ fn account_info<'w>(walk: &'w mut Walk<'_>, asked: Element) -> BoxFuture<'w, Ans
 fn account_items<'w>(walk: &'w mut Walk<'_>, asked: Element) -> BoxFuture<'w, Answer> {
     async move {
         check_asker(walk).await?;
-        no_items(&asked)
+        let items = pubsub::account_items(walk, asked.attr("node")).await?;
+        Ok(Some(items.to_element()))
     }
     .boxed()
 }

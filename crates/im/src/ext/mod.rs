@@ -17,6 +17,7 @@ pub mod listing;
 pub mod ping;
 pub mod presence;
 pub mod private;
+pub mod pubsub;
 pub mod register;
 pub mod roster;
 mod stored_xml;
@@ -49,6 +50,8 @@ pub const ALL: &[&Ext] = &[
     &private::EXT,
     &register::EXT,
     &vcard::EXT,
+    &pubsub::EXT,
+    &pubsub::pep::EXT,
     &version::EXT,
     &caps::EXT,
     &blocking::EXT,

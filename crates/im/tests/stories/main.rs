@@ -13,6 +13,7 @@ mod client_state;
 mod delivery;
 mod devices;
 mod external_services;
+mod pep;
 mod presence;
 mod registration;
 mod roster;

@@ -8,7 +8,7 @@ mod services;
 use super::value::{Key, Value};
 use super::{Config, Host};
 use gate::{HTTP, LIMITS, LISTEN, LOGIN, TLS};
-use heart::{ACCOUNTS, CONTACT, DEVICES, MESSAGES, SESSIONS};
+use heart::{ACCOUNTS, CONTACT, DEVICES, MESSAGES, PUBSUB, SESSIONS};
 use posthaste_im::config::Keep;
 use process::{ADMIN, LOG, SERVER, STORAGE};
 use services::EXTERNAL_SERVICES;
@@ -41,6 +41,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     LOGIN,
     ACCOUNTS,
     MESSAGES,
+    PUBSUB,
     SESSIONS,
     DEVICES,
     CONTACT,

@@ -100,9 +100,7 @@ async fn show_the_world(
             continue;
         }
         if state.sees_contact() {
-            // §4.3.1: from the full JID, so that only this resource gets the answer.
-            let probe = Stanza::presence(PresenceType::Probe).from(session.jid.clone());
-            walk.send(probe.to(jid.clone()));
+            probe(walk, session, jid);
         }
         if state.is_pending_out() {
             // The contact's server drops what it has already, and answers again what it has answered: an answer that
@@ -133,6 +131,25 @@ async fn show_the_world(
         }
     }
     Ok(())
+}
+
+/// Asks those whom the owner sees how they are, on behalf of one session.
+pub(in crate::ext) async fn probe_contacts(
+    walk: &mut Walk<'_>,
+    session: &Arc<Session>,
+) -> Result<(), WalkError> {
+    for (jid, state) in contacts::subscriptions(walk).await? {
+        if state.sees_contact() && !walk.home.blocked.holds_bare(&jid) {
+            probe(walk, session, &jid);
+        }
+    }
+    Ok(())
+}
+
+/// §4.3.1: from the full JID, so that only this resource gets the answer.
+fn probe(walk: &mut Walk<'_>, session: &Arc<Session>, contact: &BareJid) {
+    let probe = Stanza::presence(PresenceType::Probe).from(session.jid.clone());
+    walk.send(probe.to(contact.clone()));
 }
 
 /// A session goes: those who saw it are told (§4.5.2), and those it told directly (§4.6.3).

@@ -26,6 +26,7 @@ use crate::session::{Session, What};
 use crate::subscription::Request;
 use crate::walk::Walk;
 
+pub(super) use broadcast::probe_contacts;
 pub use request::push_share;
 
 /// The extension.

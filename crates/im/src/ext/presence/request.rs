@@ -121,6 +121,9 @@ pub fn push_share(
     share: Option<Share>,
 ) -> Result<(), WalkError> {
     let Some(share) = share else { return Ok(()) };
+    if share == Share::Available {
+        walk.admitted = Some(contact.clone());
+    }
     for presence in current_presence(walk, None)? {
         let presence = match share {
             Share::Available => presence,

@@ -258,7 +258,11 @@ impl NodeConfig {
         let mut form = DataForm::new(kind, ns::PUBSUB_NODE_CONFIG)
             .with_field(line("title", "A name for people", &self.title))
             .with_field(line("description", "What it is about", &self.description))
-            .with_field(line("type", "Namespace of the payloads", &self.payload_type))
+            .with_field(line(
+                "type",
+                "Namespace of the payloads",
+                &self.payload_type,
+            ))
             .with_field(choice(
                 "access_model",
                 "Who may subscribe and read",
@@ -280,7 +284,11 @@ impl NodeConfig {
             words(PublishModel::WORDS),
         ))
         .with_field(switch("persist_items", "Keep items", self.persist_items))
-        .with_field(line("max_items", "Items to keep", &self.max_items.to_string()))
+        .with_field(line(
+            "max_items",
+            "Items to keep",
+            &self.max_items.to_string(),
+        ))
         .with_field(switch(
             "deliver_notifications",
             "Tell subscribers",

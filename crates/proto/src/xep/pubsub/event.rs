@@ -22,16 +22,16 @@ pub enum Event {
 impl Event {
     /// The `<event/>` of a notification about `node`.
     pub fn to_element(&self, node: &str) -> Element {
-        let element = |name: &'static str| {
-            Element::new(name, ns::PUBSUB_EVENT).with_attr("node", node)
-        };
+        let element =
+            |name: &'static str| Element::new(name, ns::PUBSUB_EVENT).with_attr("node", node);
         let content = match self {
             Event::Published(item) => {
                 element("items").with_child(item.to_element(ns::PUBSUB_EVENT))
             }
-            Event::Retracted(ids) => element("items").with_children(ids.iter().map(|id| {
-                Element::new("retract", ns::PUBSUB_EVENT).with_attr("id", &**id)
-            })),
+            Event::Retracted(ids) => element("items").with_children(
+                ids.iter()
+                    .map(|id| Element::new("retract", ns::PUBSUB_EVENT).with_attr("id", &**id)),
+            ),
             Event::Purged => element("purge"),
             Event::Deleted => element("delete"),
             Event::Configured => element("configuration"),
@@ -47,9 +47,15 @@ mod tests {
     #[test]
     fn events_look_as_the_examples_do() {
         let id = Some("ae890".to_owned());
-        let item = Item { id, ..Item::default() };
+        let item = Item {
+            id,
+            ..Item::default()
+        };
         for (event, xml) in [
-            (Event::Published(item), "<items node='n'><item id='ae890'/></items>"),
+            (
+                Event::Published(item),
+                "<items node='n'><item id='ae890'/></items>",
+            ),
             (
                 Event::Retracted(vec!["ae890".to_owned()]),
                 "<items node='n'><retract id='ae890'/></items>",

@@ -213,11 +213,15 @@ fn of_owner(kind: IqType, verb: &Element) -> Result<Request, StanzaError> {
         (IqType::Get, "subscriptions") => Ok(Request::Subscribers { node: node(verb)? }),
         (IqType::Set, "subscriptions") => Ok(Request::ChangeSubscribers {
             node: node(verb)?,
-            changes: changes(&children("subscription"), "subscription", |word| match word {
-                "subscribed" => Some(true),
-                "none" => Some(false),
-                _ => None,
-            })?,
+            changes: changes(
+                &children("subscription"),
+                "subscription",
+                |word| match word {
+                    "subscribed" => Some(true),
+                    "none" => Some(false),
+                    _ => None,
+                },
+            )?,
         }),
         (IqType::Get, "affiliations") => Ok(Request::Affiliates { node: node(verb)? }),
         (IqType::Set, "affiliations") => Ok(Request::ChangeAffiliates {
@@ -229,7 +233,9 @@ fn of_owner(kind: IqType, verb: &Element) -> Result<Request, StanzaError> {
 }
 
 fn publish(pubsub: &Element, publish: &Element) -> Result<Request, StanzaError> {
-    let mut items = publish.children().filter(|child| child.is("item", ns::PUBSUB));
+    let mut items = publish
+        .children()
+        .filter(|child| child.is("item", ns::PUBSUB));
     let item = items.next().map(item).transpose()?;
     if items.next().is_some() {
         // §7.1.1: one item at a time.
@@ -315,7 +321,12 @@ fn changes<T>(
             to: to.ok_or_else(StanzaError::not_acceptable)?,
         })
     };
-    bounded(elements.iter().map(change).collect::<Result<_, StanzaError>>()?)
+    bounded(
+        elements
+            .iter()
+            .map(change)
+            .collect::<Result<_, StanzaError>>()?,
+    )
 }
 
 fn bounded<T>(list: Vec<T>) -> Result<Vec<T>, StanzaError> {
@@ -497,7 +508,12 @@ mod tests {
             ),
         ] {
             let error = ask(kind, ns, inner).unwrap_err();
-            assert_eq!(error.condition, condition, "{}", &inner[..inner.len().min(50)]);
+            assert_eq!(
+                error.condition,
+                condition,
+                "{}",
+                &inner[..inner.len().min(50)]
+            );
             assert_eq!(error.app.as_ref().map(|app| app.name()), app, "{inner:.50}");
         }
     }

@@ -1,6 +1,6 @@
 //! The keys of what happens to stanzas: accounts, messages, sessions, contact addresses.
 
-use super::{KIB, MIB, Section, secs};
+use super::{GIB, KIB, MIB, Section, secs};
 use crate::config::value::{Key, Value};
 use posthaste_im::config::Keep;
 use posthaste_im::devices::MOST_DEVICES;
@@ -119,6 +119,70 @@ pub(super) const MESSAGES: Section = Section {
             field: |c| &mut c.messages.keep,
         },
     }],
+};
+
+pub(super) const PUBSUB: Section = Section {
+    name: "pubsub",
+    doc: &["What accounts publish: pictures, moods, bookmarks, keys (XEP-0163)."],
+    keys: &[
+        Key {
+            name: "nodes",
+            doc: &[
+                "Nodes of one account. Each device with end-to-end encryption takes one or two.",
+            ],
+            reload: true,
+            value: Value::Count {
+                default: 500,
+                min: 10,
+                max: 10_000,
+                field: |c| &mut c.pubsub.nodes,
+            },
+        },
+        Key {
+            name: "items",
+            doc: &["Items of one node. The oldest make room for new ones."],
+            reload: true,
+            value: Value::Count {
+                default: 10_000,
+                min: 1,
+                max: 1_000_000,
+                field: |c| &mut c.pubsub.items,
+            },
+        },
+        Key {
+            name: "item_size",
+            doc: &["The payload of one item."],
+            reload: true,
+            value: Value::Size {
+                default: 256 * KIB,
+                min: KIB,
+                max: 4 * MIB,
+                field: |c| &mut c.pubsub.item_size,
+            },
+        },
+        Key {
+            name: "account_size",
+            doc: &["All items of one account."],
+            reload: true,
+            value: Value::Size {
+                default: 64 * MIB,
+                min: MIB,
+                max: 64 * GIB,
+                field: |c| &mut c.pubsub.account_size,
+            },
+        },
+        Key {
+            name: "subscribers",
+            doc: &["Subscribers of one node, apart from those who see its owner's presence."],
+            reload: true,
+            value: Value::Count {
+                default: 10_000,
+                min: 1,
+                max: 1_000_000,
+                field: |c| &mut c.pubsub.subscribers,
+            },
+        },
+    ],
 };
 
 pub(super) const SESSIONS: Section = Section {
