@@ -52,6 +52,7 @@ class Server:
         self.authority = certificates.Authority(self.folder / "users")
         self.environment = {}
         self.process = None
+        self.has_administrator = False
         self.configure()
 
     @property
@@ -78,6 +79,10 @@ class Server:
                 env=os.environ | self.environment,
                 cwd=self.folder,
             )
+        return self.wait_until_ready()
+
+    def wait_until_ready(self):
+        """Wait until it accepts connections."""
         deadline = time.monotonic() + READY_WITHIN
         while not self._listens():
             if self.process.poll() is not None:
@@ -116,6 +121,13 @@ class Server:
             self.stop()
         if not os.environ.get("KEEP"):
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def administrator(self):
+        """The account that may run the commands of XEP-0133; (localpart, password)."""
+        if not self.has_administrator:
+            self.add_user("admin", "administrator's")
+            self.has_administrator = True
+        return "admin", "administrator's"
 
     def new_name(self, name="user"):
         """A localpart nobody has."""
@@ -169,6 +181,7 @@ plaintext_on_loopback = true
 
 [accounts]
 registrations_per_address = 1000
+admins = ["admin@{self.domain}"]
 # The least that is allowed: hundreds of accounts are made.
 password_iterations = 4096
 
@@ -228,7 +241,8 @@ http_host = "localhost"
 s2s_ports = {{}}
 modules_enabled = {{ "roster", "saslauth", "tls", "disco", "carbons", "pep", "private", "blocklist",
   "vcard", "version", "time", "ping", "register", "mam", "csi_simple", "smacks",
-  "websocket", "lastactivity", "server_contact_info", "external_services" }}
+  "websocket", "lastactivity", "server_contact_info", "external_services", "admin_adhoc", "announce" }}
+admins = {{ "admin@{self.domain}" }}
 external_services = {{
   {{ type = "stun", transport = "udp", host = "stun.localhost", port = 3478 }},
   {{ type = "turn", transport = "udp", host = "turn.localhost", port = 3478, secret = "north", ttl = 86400, algorithm = "turn" }},

@@ -51,7 +51,7 @@ class Transcript:
 
 # --- reading a file -------------------------------------------------------------------------------
 
-CLIENT_LINE = re.compile(r"\s+([A-Z]\w*)\s+([a-z]\w*)/(\S+?)(\s+\(no account\))?$")
+CLIENT_LINE = re.compile(r"\s+([A-Z]\w*)\s+([a-z]\w*)/(\S+?)(?:\s+\((no account|administrator)\))?$")
 
 
 def read(path):
@@ -65,8 +65,8 @@ def read(path):
             statement = None
         elif not found:
             if declared := CLIENT_LINE.match(line):
-                name, account, resource, absent = declared.groups()
-                clients[name] = (account, resource, not absent)
+                name, account, resource, special = declared.groups()
+                clients[name] = (account, resource, special)
             elif line.strip():
                 raise SyntaxError(f"{path}:{number}: not a client: {line}")
         elif line.startswith("Skip on "):
@@ -209,14 +209,16 @@ class Play:
         self.streams, self.bound, self.sent = {}, set(), set()
         self.dialogue = []
         self.names = {"domain": server.domain, "other_domain": server.other_domain}
-        for client, (account, resource, exists) in transcript.clients.items():
+        for client, (account, resource, special) in transcript.clients.items():
             if account not in self.names:
-                self._make_account(account, exists)
+                self._make_account(account, special)
             self.names[client] = f"{self.names[account]}/{resource}"
 
-    def _make_account(self, account, exists):
+    def _make_account(self, account, special):
         user, password = f"{account}-{secrets.token_hex(4)}", f"pw-{secrets.token_hex(4)}"
-        if exists:
+        if special == "administrator":
+            user, password = self.server.administrator()
+        elif special is None:
             self.server.add_user(user, password)
         self.names |= {
             account: f"{user}@{self.server.domain}",

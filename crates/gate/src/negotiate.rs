@@ -258,7 +258,7 @@ impl Desk {
                 self.admitted(&account, verdict).await
             }
             Ask::Certificate { account } => {
-                checked(async { Ok(Answer::Verified(accounts.exists(&account).await?)) }).await
+                checked(async { Ok(Answer::Verified(accounts.may_log_in(&account).await?)) }).await
             }
             Ask::Token(proof) => {
                 checked(async {

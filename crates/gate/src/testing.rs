@@ -157,6 +157,7 @@ fn node() -> Arc<Node> {
         domain,
         keep: Keep::Forever,
         registration: false,
+        admins: Vec::new(),
     };
     let config = Config {
         hosts: vec![host],

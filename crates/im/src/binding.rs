@@ -102,7 +102,9 @@ impl Node {
             self.end_session(account, old.id).await;
         }
         let mut state = home.lock(self).await?;
-        if !state.has_account {
+        // It may have been disabled since its password was checked.
+        let is_disabled = self.accounts().is_disabled(account).await;
+        if !state.has_account || is_disabled.map_err(WalkError::from)? {
             return Err(BindError::NoAccount);
         }
         if state.sessions.len() >= self.config().sessions_per_account {
@@ -204,7 +206,7 @@ impl Node {
     }
 
     /// Ends a session: the others see it go, and what it has not taken goes back.
-    pub async fn end_session(self: &Arc<Node>, account: &BareJid, id: SessionId) {
+    pub async fn end_session(&self, account: &BareJid, id: SessionId) {
         let home = self.home(account);
         let outcome = match home.lock(self).await {
             Ok(mut state) => {

@@ -27,6 +27,8 @@ pub struct HostConfig {
     pub keep: Keep,
     /// May anyone make an account by in-band registration (XEP-0077), and change a password or remove it by it?
     pub registration: bool,
+    /// Who administers it by commands (XEP-0133), beside those of the whole server.
+    pub admins: Vec<BareJid>,
 }
 
 /// Settings of the heart.
@@ -57,6 +59,8 @@ pub struct Config {
     pub pubsub: pubsub::Limits,
     /// Addresses for XEP-0157, as (kind such as `abuse-addresses`, URI).
     pub contacts: Vec<(String, String)>,
+    /// Who administers the whole server by commands (XEP-0133). Only accounts of our hosts count.
+    pub admins: Vec<BareJid>,
     /// Services outside XMPP that clients are told of (XEP-0215).
     pub external_services: ExternalServices,
 }
@@ -83,6 +87,7 @@ impl Default for Config {
             accounts: accounts::Settings::default(),
             pubsub: pubsub::Limits::default(),
             contacts: Vec::new(),
+            admins: Vec::new(),
             external_services: ExternalServices::default(),
         }
     }

@@ -56,8 +56,16 @@ pub async fn may_see_presence(walk: &Walk<'_>, jid: &BareJid) -> Result<bool, Wa
 /// # Errors
 /// The store's.
 pub async fn all(walk: &Walk<'_>) -> Result<Vec<RosterItem>, WalkError> {
-    let rows = rows(walk.node.kv(), &walk.home.partition).await?;
-    let items = rows
+    stored(walk.node.kv(), &walk.home.partition).await
+}
+
+/// As [`all`], of a home that is not being walked through.
+///
+/// # Errors
+/// The store's.
+pub async fn stored(kv: &dyn Kv, partition: &Partition) -> Result<Vec<RosterItem>, WalkError> {
+    let items = rows(kv, partition)
+        .await?
         .into_iter()
         .map(|(jid, value)| RosterItem::decode(jid, value));
     Ok(items.filter_map(readable).collect())

@@ -79,6 +79,11 @@ impl Home {
         idle
     }
 
+    /// The state, if it is in memory, after the walk that is using it.
+    pub async fn look<T>(&self, look: impl FnOnce(&HomeState) -> T) -> Option<T> {
+        self.state.lock().await.as_deref().map(look)
+    }
+
     /// The state, if it is in memory and nobody is using it now: for statistics only.
     pub fn peek<T>(&self, look: impl FnOnce(&HomeState) -> T) -> Option<T> {
         let slot = self.state.try_lock().ok()?;

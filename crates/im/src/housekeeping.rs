@@ -40,6 +40,7 @@ impl Node {
 
     /// One round of housekeeping; tests call it instead of waiting.
     pub async fn tidy(self: &Arc<Node>) {
+        self.check_orders();
         for (id, jid) in self.take_overdue(self.now()) {
             self.end_overdue(&jid.to_bare(), id).await;
         }

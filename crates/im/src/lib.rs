@@ -25,6 +25,7 @@ pub mod home;
 pub mod housekeeping;
 pub mod log;
 pub mod node;
+pub mod orders;
 pub mod outbox;
 pub mod pipeline;
 pub mod retention;

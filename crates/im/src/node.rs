@@ -15,7 +15,9 @@ use crate::border::Border;
 use crate::clock::{Clock, Entropy, Timestamp};
 use crate::config::Config;
 use crate::ext::caps::ClientKinds;
+use crate::ext::commands::sessions::Sessions as CommandSessions;
 use crate::home::{Home, HomeState};
+use crate::orders::Orders;
 use crate::session::SessionId;
 use crate::stats::Stats;
 
@@ -36,6 +38,10 @@ pub struct Node {
     accounts: Accounts,
     homes: Vec<Part>,
     hasher: RandomState,
+    /// Commands that wait for their requesters (XEP-0050).
+    pub(crate) commands: CommandSessions,
+    /// What the process has been told to do.
+    pub(crate) orders: Orders,
     /// What has been counted since the start.
     pub stats: Stats,
     /// The kinds of clients that are around (XEP-0115).
@@ -78,6 +84,8 @@ impl Node {
             config: RwLock::new(Arc::new(config)),
             homes: (0..PARTS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
+            commands: CommandSessions::default(),
+            orders: Orders::default(),
             stats: Stats::default(),
             client_kinds: ClientKinds::default(),
             started_at,

@@ -56,6 +56,8 @@ pub const SESSION: &[u8] = b"session/";
 pub const ACCOUNTS_PARTITION: &str = "!accounts";
 /// `account/<host>/<localpart>` in [`ACCOUNTS_PARTITION`]: the list of accounts; the value is only a version byte.
 pub const LISTED: &[u8] = b"account/";
+/// `disabled/<host>/<localpart>` in [`ACCOUNTS_PARTITION`]: who may not log in for now ([`crate::accounts`]).
+pub const DISABLED: &[u8] = b"disabled/";
 /// `secret` in [`ACCOUNTS_PARTITION`]: what fake salts and FAST tokens are derived from ([`crate::accounts`]).
 pub const SECRET: &[u8] = b"secret";
 
@@ -91,13 +93,35 @@ pub fn listed_host_key(host: Option<&str>) -> Bytes {
 
 /// The key of one account in the list. A domain holds no slash, so that hosts do not mix.
 pub fn listed_account_key(account: &BareJid) -> Bytes {
-    let local = account.local().unwrap_or_default();
-    text_key(LISTED, &format!("{}/{local}", account.domain()))
+    text_key(LISTED, &by_host(account))
+}
+
+/// The key of one account among those that are disabled.
+pub fn disabled_account_key(account: &BareJid) -> Bytes {
+    text_key(DISABLED, &by_host(account))
+}
+
+/// Where the disabled accounts of a host begin.
+pub fn disabled_host_key(host: &str) -> Bytes {
+    text_key(DISABLED, &format!("{host}/"))
+}
+
+fn by_host(account: &BareJid) -> String {
+    format!(
+        "{}/{}",
+        account.domain(),
+        account.local().unwrap_or_default()
+    )
 }
 
 /// The account of a key of the list.
 pub fn listed_account(key: &[u8]) -> Option<BareJid> {
-    let name = std::str::from_utf8(key.strip_prefix(LISTED)?).ok()?;
+    account_in(LISTED, key)
+}
+
+/// The account of a key of [`LISTED`] or [`DISABLED`].
+pub fn account_in(table: &[u8], key: &[u8]) -> Option<BareJid> {
+    let name = std::str::from_utf8(key.strip_prefix(table)?).ok()?;
     let (host, local) = name.split_once('/')?;
     BareJid::new(Some(local), host).ok()
 }

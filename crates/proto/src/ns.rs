@@ -42,6 +42,8 @@ pub const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
 pub const DISCO_ITEMS: &str = "http://jabber.org/protocol/disco#items";
 /// Private XML storage (XEP-0049).
 pub const PRIVATE: &str = "jabber:iq:private";
+/// Ad-hoc commands (XEP-0050).
+pub const COMMANDS: &str = "http://jabber.org/protocol/commands";
 /// vcard-temp (XEP-0054).
 pub const VCARD: &str = "vcard-temp";
 /// Result set management (XEP-0059).
@@ -58,6 +60,8 @@ pub const VERSION: &str = "jabber:iq:version";
 pub const CAPS: &str = "http://jabber.org/protocol/caps";
 /// vCard-based avatars (XEP-0153).
 pub const VCARD_UPDATE: &str = "vcard-temp:x:update";
+/// Service administration (XEP-0133).
+pub const ADMIN: &str = "http://jabber.org/protocol/admin";
 /// Message receipts (XEP-0184).
 pub const RECEIPTS: &str = "urn:xmpp:receipts";
 /// Blocking command (XEP-0191).

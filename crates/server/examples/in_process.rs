@@ -95,6 +95,7 @@ async fn main() -> anyhow::Result<()> {
         domain,
         keep: Keep::Forever,
         registration: false,
+        admins: Vec::new(),
     };
     let config = Config {
         hosts: vec![host],

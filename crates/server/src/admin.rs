@@ -32,6 +32,12 @@ pub(crate) enum Request {
     UserRemove {
         account: String,
     },
+    UserDisable {
+        account: String,
+    },
+    UserEnable {
+        account: String,
+    },
     UserList {
         host: Option<String>,
         after: Option<String>,

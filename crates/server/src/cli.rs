@@ -80,6 +80,16 @@ pub(crate) enum User {
         /// Such as romeo@example.org
         account: String,
     },
+    /// Let nobody log in to an account for now; it keeps everything and goes on receiving
+    Disable {
+        /// Such as romeo@example.org
+        account: String,
+    },
+    /// Open a disabled account again
+    Enable {
+        /// Such as romeo@example.org
+        account: String,
+    },
     /// List the accounts, one address a line
     List {
         /// Only this host's

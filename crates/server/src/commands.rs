@@ -29,6 +29,20 @@ pub(crate) fn user(config: &Config, command: User) -> anyhow::Result<()> {
             once(config, request)?;
             say(format_args!("{account} is removed"))
         }
+        User::Disable { account } => {
+            let request = Request::UserDisable {
+                account: account.clone(),
+            };
+            once(config, request)?;
+            say(format_args!("{account} is disabled"))
+        }
+        User::Enable { account } => {
+            let request = Request::UserEnable {
+                account: account.clone(),
+            };
+            once(config, request)?;
+            say(format_args!("{account} is enabled"))
+        }
         User::List { host } => list(config, host.as_deref()),
     }
 }

@@ -57,6 +57,7 @@ pub(crate) struct Host {
     pub(crate) private_key: Option<PathBuf>,
     pub(crate) registration: Option<bool>,
     pub(crate) keep: Option<Keep>,
+    pub(crate) admins: Vec<String>,
 }
 
 impl Host {
@@ -69,6 +70,7 @@ impl Host {
             private_key: None,
             registration: None,
             keep: None,
+            admins: Vec::new(),
         })
     }
 
@@ -125,6 +127,7 @@ pub(crate) struct Login {
 pub(crate) struct Accounts {
     pub(crate) registration: bool,
     pub(crate) registrations_per_address: u64,
+    pub(crate) admins: Vec<String>,
     pub(crate) password_iterations: u64,
     pub(crate) token_lifetime: Duration,
     pub(crate) token_rotation: Duration,

@@ -45,6 +45,16 @@ async fn attempt(node: &Arc<Node>, request: Request) -> Result<Answer, String> {
             let removed = node.remove_account(&account).await;
             removed.map_err(|error| format!("{account}: {error}"))?;
         }
+        Request::UserDisable { account } => {
+            let account = account_of(node, &account)?;
+            let disabled = node.disable_account(&account).await;
+            disabled.map_err(|error| format!("{account}: {error}"))?;
+        }
+        Request::UserEnable { account } => {
+            let account = account_of(node, &account)?;
+            let enabled = node.accounts().enable(&account).await;
+            enabled.map_err(|error| format!("{account}: {error}"))?;
+        }
         Request::UserList { host, after } => return list(node, host, after).await,
         Request::Reload | Request::Status => return Err("that is not about accounts".to_owned()),
     }

@@ -10,7 +10,9 @@ use crate::server::{Server, State};
 use crate::signals::{Said, Signals};
 use crate::{log, welcome, wiring};
 use anyhow::{Context as _, bail};
+use posthaste_im::orders::Order;
 use posthaste_kv::Kv as _;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -40,7 +42,26 @@ pub(crate) fn run(config: Config, source: Source) -> anyhow::Result<()> {
     let result = runtime.block_on(serve(Server::new(source, config, log)));
     // A thread that is stuck in a system call must not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
-    result
+    match result? {
+        Ended::Restarted => Err(begin_anew()),
+        Ended::Stopped | Ended::StoreFailed => Ok(()),
+    }
+}
+
+/// The same program in the same process, as the administrator ordered: whoever supervises it sees no end. The lock,
+/// the sockets and the store's files are closed by that. Returns only if it cannot be done.
+fn begin_anew() -> anyhow::Error {
+    use std::os::unix::process::CommandExt as _;
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => {
+            return anyhow::Error::new(error).context("cannot find this program to start it again");
+        }
+    };
+    let error = Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .exec();
+    anyhow::Error::new(error).context("cannot start this program again")
 }
 
 /// Every connection is a file descriptor, and the usual soft limit is 1024. The hard limit is the
@@ -54,7 +75,7 @@ fn raise_descriptor_limit() {
     }
 }
 
-async fn serve(server: Arc<Server>) -> anyhow::Result<()> {
+async fn serve(server: Arc<Server>) -> anyhow::Result<Ended> {
     let mut signals = Signals::take().context("cannot listen to signals")?;
     let config = server.config();
     let _admin = admin_socket(&server, &config)?;
@@ -66,8 +87,13 @@ async fn serve(server: Arc<Server>) -> anyhow::Result<()> {
         server.enter(State::Serving(Arc::clone(&generation)));
         welcome::announce(&server, &generation.addresses)?;
         let since = Instant::now();
-        if attend(&server, &generation, &mut signals).await == Ended::Stopped {
-            return stop(&server, &generation, &mut signals).await;
+        match attend(&server, &generation, &mut signals).await {
+            ended @ (Ended::Stopped | Ended::Restarted) => {
+                return stop(&server, &generation, &mut signals)
+                    .await
+                    .map(|()| ended);
+            }
+            Ended::StoreFailed => {}
         }
         if since.elapsed() >= GOOD_LIFE {
             pause = PAUSE_LEAST;
@@ -76,7 +102,7 @@ async fn serve(server: Arc<Server>) -> anyhow::Result<()> {
         drop(generation);
         match reopen(&server, &mut signals, &mut pause).await {
             Some(opened) => generation = Arc::new(opened),
-            None => return Ok(()),
+            None => return Ok(Ended::Stopped),
         }
     }
 }
@@ -113,10 +139,12 @@ async fn metrics_listeners(server: &Arc<Server>, config: &Config) -> anyhow::Res
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
     Stopped,
+    /// An administrator wants it to begin anew (XEP-0133 §4.30).
+    Restarted,
     StoreFailed,
 }
 
-/// Serves until a signal says stop or the store fails.
+/// Serves until a signal or an administrator says stop, or the store fails.
 async fn attend(server: &Server, generation: &Generation, signals: &mut Signals) -> Ended {
     let line = Arc::clone(generation.store.line());
     loop {
@@ -129,6 +157,10 @@ async fn attend(server: &Server, generation: &Generation, signals: &mut Signals)
                         tracing::warn!(%error, "the configuration stays as it was");
                     }
                 }
+            },
+            order = generation.node.ordered() => return match order {
+                Order::ShutDown => Ended::Stopped,
+                Order::Restart => Ended::Restarted,
             },
             () = line.wait_failed() => return Ended::StoreFailed,
         }

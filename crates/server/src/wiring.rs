@@ -10,6 +10,7 @@ use posthaste_im::accounts::Settings;
 use posthaste_im::config::HostConfig;
 use posthaste_im::ext::external_services::{ExternalServices, Service};
 use posthaste_im::session::QueueLimits;
+use posthaste_proto::jid::BareJid;
 use posthaste_proto::sasl::Mechanism;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -131,6 +132,7 @@ pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
         domain: host.domain.clone(),
         keep: host.keep.unwrap_or(config.messages.keep),
         registration: host.registration.unwrap_or(accounts.registration),
+        admins: admins(&host.admins),
     });
     posthaste_im::config::Config {
         hosts: hosts.collect(),
@@ -159,8 +161,15 @@ pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
             registrations_per_day: count(accounts.registrations_per_address),
         },
         contacts: contacts(&config.contact),
+        admins: admins(&accounts.admins),
         external_services: external_services(&config.external_services),
     }
+}
+
+/// The table of keys has read each of them once.
+fn admins(texts: &[String]) -> Vec<BareJid> {
+    let read = texts.iter().filter_map(|text| BareJid::parse(text).ok());
+    read.collect()
 }
 
 fn external_services(keys: &crate::config::ExternalServices) -> ExternalServices {

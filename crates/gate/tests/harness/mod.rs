@@ -221,6 +221,7 @@ async fn node() -> Arc<Node> {
         domain,
         keep: Keep::Forever,
         registration: false,
+        admins: Vec::new(),
     };
     let config = Config {
         hosts: vec![host],

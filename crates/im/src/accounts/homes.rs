@@ -1,7 +1,5 @@
 //! Accounts of a running server: homes in memory and contacts hear when one is made or removed.
 
-use std::sync::Arc;
-
 use posthaste_kv::Scan;
 use posthaste_proto::error::{StreamCondition, StreamError};
 use posthaste_proto::jid::{BareJid, Jid};
@@ -14,7 +12,7 @@ use crate::home::HomeState;
 use crate::node::Node;
 use crate::roster::{MAX_PENDING_IN, MAX_TOMBSTONES, RosterItem};
 use crate::router::Envelope;
-use crate::session::SessionId;
+use crate::session::{Session, SessionId};
 use crate::tables;
 
 impl Node {
@@ -42,27 +40,20 @@ impl Node {
     ///
     /// # Errors
     /// As [`super::Accounts::remove`].
-    pub async fn remove_account(self: &Arc<Node>, account: &BareJid) -> Result<(), AccountError> {
+    pub async fn remove_account(&self, account: &BareJid) -> Result<(), AccountError> {
         self.accounts().revoke(account).await?;
         self.erase_home(account).await
     }
 
     /// Ends what is left of an account that is gone.
-    pub(crate) async fn erase_home(
-        self: &Arc<Node>,
-        account: &BareJid,
-    ) -> Result<(), AccountError> {
+    pub(crate) async fn erase_home(&self, account: &BareJid) -> Result<(), AccountError> {
         let home = self.home(account);
         let (sessions, farewells) = {
             let mut state = home.lock(self).await.map_err(store_error)?;
             // From here on nothing is delivered to it and nobody binds.
             state.has_account = false;
             let gone = StreamError::new(StreamCondition::NotAuthorized);
-            for attendee in &state.sessions {
-                attendee.session.state().close(gone.clone());
-            }
-            let sessions: Vec<SessionId> = state.sessions.iter().map(|a| a.session.id).collect();
-            (sessions, farewells(self, &state).await?)
+            (close(&state, None, &gone), farewells(self, &state).await?)
         };
         for session in sessions {
             self.end_session(account, session).await;
@@ -73,6 +64,50 @@ impl Node {
         *state = load(self, account).await?;
         Ok(())
     }
+}
+
+impl Node {
+    /// Locks an account and ends its sessions.
+    ///
+    /// # Errors
+    /// As [`super::Accounts::disable`].
+    pub async fn disable_account(&self, account: &BareJid) -> Result<(), AccountError> {
+        self.accounts().disable(account).await?;
+        let why =
+            StreamError::new(StreamCondition::NotAuthorized).with_text("the account is disabled");
+        self.end_sessions(account, None, &why).await.map(drop)
+    }
+
+    /// Ends the session with this resource, or all of an account, so that nobody resumes them. Answers how many.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn end_sessions(
+        &self,
+        account: &BareJid,
+        resource: Option<&str>,
+        why: &StreamError,
+    ) -> Result<usize, AccountError> {
+        let home = self.home(account);
+        let sessions = close(&*home.lock(self).await.map_err(store_error)?, resource, why);
+        for session in &sessions {
+            self.end_session(account, *session).await;
+        }
+        Ok(sessions.len())
+    }
+}
+
+/// Closes connections; what is closed has still to be ended.
+fn close(state: &HomeState, resource: Option<&str>, why: &StreamError) -> Vec<SessionId> {
+    let is_meant = |session: &Session| resource.is_none_or(|it| session.jid.resource() == it);
+    let sessions = state.sessions.iter().map(|attendee| &*attendee.session);
+    let meant = sessions.filter(|session| is_meant(session));
+    meant
+        .map(|session| {
+            session.state().close(why.clone());
+            session.id
+        })
+        .collect()
 }
 
 /// What tells each contact that there is nobody any more.

@@ -3,7 +3,7 @@
 //! An account is the key [`tables::ACCOUNT`] in its home's partition, with keys for each SCRAM
 //! hash (RFC 5802) beside it and the FAST tokens (XEP-0484) of its clients. A node's own
 //! partition lists the accounts by host. Nothing here tells whether an account exists, by answer
-//! or by time, to someone who has not logged in. Left out: disabled accounts, second factors.
+//! or by time, to someone who has not logged in. Left out: second factors.
 //!
 //! [`Accounts`] needs a store only, so that the command line can use it without a server. With a
 //! server running, accounts are made and removed by [`Node::create_account`] and
@@ -12,6 +12,7 @@
 //! [`Node::create_account`]: crate::node::Node::create_account
 //! [`Node::remove_account`]: crate::node::Node::remove_account
 
+mod disabled;
 mod homes;
 mod record;
 mod throttle;
@@ -233,6 +234,7 @@ impl Accounts {
         self.kv.commit(batch)?;
         let mut list = Batch::new(list_partition());
         list.delete(tables::listed_account_key(account));
+        list.delete(tables::disabled_account_key(account));
         let ticket = self.kv.commit(list)?;
         self.durable(ticket).await
     }
@@ -285,7 +287,7 @@ impl Accounts {
     }
 
     /// The keys that check a SCRAM log-in. For an account that does not exist they are made up,
-    /// always the same ones, and no password opens them.
+    /// always the same ones, and no password opens them; for a disabled one, too.
     ///
     /// # Errors
     /// The store failed.
@@ -299,8 +301,10 @@ impl Accounts {
             .get(&partition, tables::credentials_key(hash))
             .await?;
         match stored {
-            Some(value) => Ok(record::decode_keys(hash, value)?),
-            None => Ok(fake),
+            Some(value) if !self.is_disabled(account).await? => {
+                Ok(record::decode_keys(hash, value)?)
+            }
+            Some(_) | None => Ok(fake),
         }
     }
 

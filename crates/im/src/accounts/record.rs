@@ -23,6 +23,13 @@ pub(super) fn encode_account(created: Timestamp) -> Bytes {
     writer.finish()
 }
 
+/// An account that is disabled: since when, for whoever looks into the store.
+pub(super) fn encode_disabled(since: Timestamp) -> Bytes {
+    let mut writer = Writer::new(VERSION, 8);
+    writer.u64(since.millis());
+    writer.finish()
+}
+
 pub(super) fn encode_secret(secret: &[u8; SECRET_BYTES]) -> Bytes {
     let mut writer = Writer::new(VERSION, SECRET_BYTES);
     writer.rest(secret);
@@ -165,6 +172,10 @@ mod tests {
         assert_eq!(
             hex(&encode_account(Timestamp(0x1234))),
             "010000000000001234"
+        );
+        assert_eq!(
+            hex(&encode_disabled(Timestamp(0x5678))),
+            "010000000000005678"
         );
         let keys = StoredKeys {
             hash: Hash::Sha1,

@@ -33,6 +33,9 @@ impl Accounts {
     /// # Errors
     /// The store failed.
     pub async fn verify_token(&self, proof: &TokenProof) -> Result<TokenVerdict, AccountError> {
+        if self.is_disabled(&proof.account).await? {
+            return Ok(TokenVerdict::Invalid);
+        }
         let partition = partition(&proof.account)?;
         let key = tables::token_key(proof.client.as_str());
         let secret = self.secret().await?;

@@ -13,7 +13,7 @@ use posthaste_proto::xep::data_form::{DataForm, Field, FieldKind, FormKind};
 use posthaste_proto::xep::disco::{Identity, Info, Items};
 use posthaste_proto::xml::Element;
 
-use super::{AccountIq, Answer, Asker, Ext, HostIq, HostQuery, every, pubsub};
+use super::{AccountIq, Answer, Asker, Ext, HostIq, HostQuery, commands, every, pubsub};
 use crate::config::Config;
 use crate::contacts;
 use crate::error::WalkError;
@@ -127,7 +127,8 @@ fn host_info<'q>(query: &'q HostQuery<'q>, asked: Element) -> BoxFuture<'q, Answ
         match asked.attr("node") {
             // XEP-0115 §6.2: asked by the node of the capabilities it gets the same answer.
             Some(node) if Some(node) != caps_node.as_deref() => {
-                Err(StanzaError::item_not_found().into())
+                let info = commands::info(query, node).ok_or_else(StanzaError::item_not_found)?;
+                Ok(Some(info?.to_element()))
             }
             node => Ok(Some(
                 Info {
@@ -141,8 +142,14 @@ fn host_info<'q>(query: &'q HostQuery<'q>, asked: Element) -> BoxFuture<'q, Answ
     .boxed()
 }
 
-fn host_items<'q>(_: &'q HostQuery<'q>, asked: Element) -> BoxFuture<'q, Answer> {
-    async move { no_items(&asked) }.boxed()
+fn host_items<'q>(query: &'q HostQuery<'q>, asked: Element) -> BoxFuture<'q, Answer> {
+    async move {
+        match asked.attr("node") {
+            Some(ns::COMMANDS) => Ok(Some(commands::items(query)?.to_element())),
+            _ => no_items(&asked),
+        }
+    }
+    .boxed()
 }
 
 fn no_items(asked: &Element) -> Answer {

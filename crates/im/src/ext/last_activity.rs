@@ -5,7 +5,9 @@
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use posthaste_kv::{Kv, KvError, Partition};
 use posthaste_proto::error::StanzaError;
+use posthaste_proto::jid::BareJid;
 use posthaste_proto::ns;
 use posthaste_proto::stanza::{IqType, Kind};
 use posthaste_proto::xml::Element;
@@ -102,6 +104,16 @@ pub async fn seen(walk: &Walk<'_>) -> Result<Option<Seen>, WalkError> {
         .await?
         .map(Seen::decode)
         .transpose()?)
+}
+
+/// As [`seen`], the moment only, of a home that is not being walked through.
+///
+/// # Errors
+/// The store's.
+pub async fn last_seen(kv: &dyn Kv, account: &BareJid) -> Result<Option<Timestamp>, WalkError> {
+    let partition = Partition::new(account.as_str()).map_err(|_| KvError::TooLarge)?;
+    let seen = kv.get(&partition, tables::SEEN).await?;
+    Ok(seen.map(Seen::decode).transpose()?.map(|seen| seen.at))
 }
 
 /// §3, §4: refuses the question, also one to a resource, from whoever may not see the owner's presence.

@@ -4,9 +4,11 @@
 //! answers; order does not matter. **Pipeline**: a plain call at its place in [`crate::pipeline`]; order matters, and a
 //! comment there says why. Read [`ping`] for a small one.
 
+pub mod administration;
 pub mod blocking;
 pub mod caps;
 pub mod carbons;
+pub mod commands;
 pub mod disco;
 pub mod elsewhere;
 pub mod external_services;
@@ -58,6 +60,8 @@ pub const ALL: &[&Ext] = &[
     &ping::EXT,
     &time::EXT,
     &external_services::EXT,
+    &commands::EXT,
+    &administration::EXT,
     &carbons::EXT,
 ];
 

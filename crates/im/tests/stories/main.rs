@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod administration;
 mod blocking;
 mod border;
 mod caps;

@@ -1,8 +1,9 @@
 //! Mistakes that no single value shows: pairs that do not fit, addresses given twice, files that
 //! cannot be used.
 
-use super::{Complaint, Config};
+use super::{Complaint, Config, Host};
 use posthaste_gate::{GateError, HostCertificate, TlsConfig, TlsStore};
+use posthaste_proto::jid::BareJid;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ pub(super) fn check(config: &Config) -> Vec<Complaint> {
     let mut complaints = Vec::new();
     check_certificates(config, &mut complaints);
     check_addresses(config, &mut complaints);
+    check_admins(config, &mut complaints);
     if complaints.is_empty() {
         check_files(config, &mut complaints);
     }
@@ -67,6 +69,27 @@ fn check_certificates(config: &Config, complaints: &mut Vec<Complaint>) {
             host.domain
         );
         complaints.push(config.origins.blame("tls.self_signed", what));
+    }
+}
+
+/// Another server's word does not make an administrator of ours.
+fn check_admins(config: &Config, complaints: &mut Vec<Complaint>) {
+    let of_host = |host: &Host| (format!("{}.admins", host.key()), host.admins.clone());
+    let of_server = ("accounts.admins".to_owned(), config.accounts.admins.clone());
+    for (key, admins) in config.hosts.iter().map(of_host).chain([of_server]) {
+        let is_ours = |admin: &&String| {
+            let jid = BareJid::parse(admin);
+            jid.is_ok_and(|jid| {
+                config
+                    .hosts
+                    .iter()
+                    .any(|host| host.domain == jid.domain_jid())
+            })
+        };
+        for stranger in admins.iter().filter(|admin| !is_ours(admin)) {
+            let what = format!("{stranger} is not an account of any of the hosts");
+            complaints.push(config.origins.blame(&key, what));
+        }
     }
 }
 

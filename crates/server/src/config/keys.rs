@@ -8,6 +8,7 @@ mod services;
 use super::value::{Key, Value};
 use super::{Config, Host};
 use gate::{HTTP, LIMITS, LISTEN, LOGIN, TLS};
+use heart::check_account;
 use heart::{ACCOUNTS, CONTACT, DEVICES, MESSAGES, PUBSUB, SESSIONS};
 use posthaste_im::config::Keep;
 use process::{ADMIN, LOG, SERVER, STORAGE};
@@ -95,6 +96,16 @@ pub(crate) const HOST_KEYS: &[Key<Host>] = &[
         value: Value::OwnRetention {
             example: Keep::Days(30),
             field: |h| &mut h.keep,
+        },
+    },
+    Key {
+        name: "admins",
+        doc: &["Who administers this host from a client, beside accounts.admins."],
+        reload: true,
+        value: Value::Texts {
+            default: &[],
+            check: check_account,
+            field: |h| &mut h.admins,
         },
     },
 ];

@@ -62,6 +62,7 @@ pub fn config() -> Config {
             domain,
             keep: Keep::Forever,
             registration: true,
+            admins: Vec::new(),
         }],
         ..Config::default()
     }

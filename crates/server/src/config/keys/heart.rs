@@ -4,6 +4,7 @@ use super::{GIB, KIB, MIB, Section, secs};
 use crate::config::value::{Key, Value};
 use posthaste_im::config::Keep;
 use posthaste_im::devices::MOST_DEVICES;
+use posthaste_proto::jid::BareJid;
 use posthaste_proto::sasl::keys::{DEFAULT_ITERATIONS, MAX_ITERATIONS, MIN_ITERATIONS};
 
 const DAY_SECONDS: u64 = 86_400;
@@ -67,6 +68,19 @@ pub(super) const ACCOUNTS: Section = Section {
                 min: secs(3_600),
                 max: secs(365 * DAY_SECONDS),
                 field: |c| &mut c.accounts.token_rotation,
+            },
+        },
+        Key {
+            name: "admins",
+            doc: &[
+                "Accounts that administer the whole server from any client (XEP-0133), such as",
+                "\"admin@example.org\"; they may also shut it down.",
+            ],
+            reload: true,
+            value: Value::Texts {
+                default: &[],
+                check: check_account,
+                field: |c| &mut c.accounts.admins,
             },
         },
         Key {
@@ -344,6 +358,15 @@ pub(super) const CONTACT: Section = Section {
         },
     ],
 };
+
+pub(super) fn check_account(text: &str) -> Result<(), String> {
+    match BareJid::parse(text) {
+        Ok(jid) if jid.local().is_some() => Ok(()),
+        _ => Err(format!(
+            "{text:?} is not an account; write for example \"admin@example.org\""
+        )),
+    }
+}
 
 fn check_uri(text: &str) -> Result<(), String> {
     let scheme = text
