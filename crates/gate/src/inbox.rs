@@ -16,9 +16,6 @@ use posthaste_proto::xml::{Frame, Framer, Limits, XmlError};
 use crate::pool;
 use crate::transport::Transport;
 
-/// Unread bytes of which so much is unfinished are moved to memory of their own size.
-const WASTE: usize = 2;
-
 /// What comes next on a connection. Ranges are of [`Inbox::bytes`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Piece {
@@ -103,15 +100,9 @@ impl Inbox {
         transport: &mut Transport,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let mut buffer = pool::take();
-        let read = transport.poll_read_to(context, &mut buffer);
-        if self.unread.is_empty() && matches!(read, Poll::Ready(Ok(1..))) {
-            self.unread = buffer;
-            return read;
-        }
-        self.unread.extend_from_slice(&buffer);
-        pool::give(buffer);
-        read
+        pool::fill(&mut self.unread, |buffer| {
+            transport.poll_read_to(context, buffer)
+        })
     }
 
     /// The next whole piece. Its bytes are at [`Inbox::bytes`] until the next call.
@@ -165,15 +156,7 @@ impl Inbox {
 
     /// Ends a turn: gives back all memory that no unfinished element needs.
     pub(crate) fn settle(&mut self) {
-        let waiting = self.waiting();
-        if waiting == 0 {
-            pool::give(std::mem::take(&mut self.unread));
-        } else if self.unread.capacity() > WASTE * waiting {
-            let rest = self.unread[self.at..].to_vec();
-            pool::give(std::mem::replace(&mut self.unread, rest));
-        } else {
-            self.unread.drain(..self.at);
-        }
+        pool::settle(&mut self.unread, self.at);
         self.at = 0;
     }
 }

@@ -3,6 +3,8 @@
 //! Each thread keeps a few; a buffer goes back to the thread it ends on, which is as good as any.
 
 use std::cell::RefCell;
+use std::io;
+use std::task::Poll;
 
 /// Size of a fresh buffer: one TLS record, and some forty ordinary stanzas.
 pub(crate) const BUFFER_BYTES: usize = 16 * 1024;
@@ -12,6 +14,9 @@ const KEEP_BYTES: usize = 4 * BUFFER_BYTES;
 
 /// Buffers kept by one thread: 1 to 4 MiB at most.
 const KEEP: usize = 64;
+
+/// Unread bytes of which so much is unfinished are moved to memory of their own size.
+const WASTE: usize = 2;
 
 thread_local! {
     static FREE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
@@ -34,6 +39,36 @@ pub(crate) fn give(mut buffer: Vec<u8>) {
             free.push(buffer);
         }
     });
+}
+
+/// Lets `read` read to the end of `unread`: into a borrowed buffer, which stays if there was nothing
+/// unread before.
+pub(crate) fn fill(
+    unread: &mut Vec<u8>,
+    read: impl FnOnce(&mut Vec<u8>) -> Poll<io::Result<usize>>,
+) -> Poll<io::Result<usize>> {
+    let mut buffer = take();
+    let done = read(&mut buffer);
+    if unread.is_empty() && matches!(done, Poll::Ready(Ok(1..))) {
+        give(std::mem::replace(unread, buffer));
+    } else {
+        unread.extend_from_slice(&buffer);
+        give(buffer);
+    }
+    done
+}
+
+/// Forgets the first `used` bytes of `unread`, and gives back all memory that the rest does not need.
+pub(crate) fn settle(unread: &mut Vec<u8>, used: usize) {
+    let waiting = unread.len() - used;
+    if waiting == 0 {
+        give(std::mem::take(unread));
+    } else if unread.capacity() > WASTE * waiting {
+        let rest = unread[used..].to_vec();
+        give(std::mem::replace(unread, rest));
+    } else {
+        unread.drain(..used);
+    }
 }
 
 #[cfg(test)]

@@ -6,25 +6,30 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
 
-/// A connected byte stream. TLS is boxed: its state is 1 KiB, and a plain connection has none.
+use crate::tls::TlsStream;
+
+/// A connected byte stream. TLS is boxed: its state is 1.2 KiB, and a plain connection has none.
 #[derive(Debug)]
 pub(crate) enum Transport {
     Tcp(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream>),
     /// Closed, in a handshake or given to somebody else.
     Gone,
 }
 
 impl Transport {
-    /// Reads what is there to the end of `buffer`, at most as much as it has room for. 0 is the end.
+    /// Reads what is there to the end of `buffer`: about as much as it has room for. 0 is the end.
     pub(crate) fn poll_read_to(
         &mut self,
         context: &mut Context<'_>,
         buffer: &mut Vec<u8>,
     ) -> Poll<io::Result<usize>> {
-        pin!(self.read_buf(buffer)).poll(context)
+        match self {
+            Transport::Tcp(stream) => pin!(stream.read_buf(buffer)).poll(context),
+            Transport::Tls(stream) => stream.poll_read_to(context, buffer),
+            Transport::Gone => Poll::Ready(Ok(0)),
+        }
     }
 }
 

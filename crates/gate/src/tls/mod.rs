@@ -6,25 +6,26 @@
 //! Left out: tls-unique (broken, RFC 9266 §1), early data (it can be replayed).
 
 mod certificate;
+mod exporter;
 mod store;
+mod stream;
 #[cfg(test)]
 mod tests;
 
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio_rustls::LazyConfigAcceptor;
-use tokio_rustls::rustls::ProtocolVersion;
 use tokio_rustls::rustls::server::Acceptor;
-use tokio_rustls::server::TlsStream;
 
 pub use store::TlsStore;
+pub(crate) use stream::TlsStream;
 
-/// TLS ciphertext that may wait inside a connection for a peer that does not read. The gate's own
-/// bound on output is above it; this one only must not be rustls' 64 KiB a connection.
-const CIPHERTEXT_BYTES: usize = 32 * 1024;
+use crate::pool;
+use exporter::Exporter;
 
 /// ALPN protocol of XMPP client connections (XEP-0368 §3).
 pub(crate) const ALPN_XMPP: &[u8] = b"xmpp-client";
@@ -66,43 +67,65 @@ pub struct TlsFacts {
 /// Runs the server side of a handshake. Bound its time.
 ///
 /// # Errors
-/// What the peer or the network did; rustls has sent the alert.
+/// What the peer or the network did; the peer has been sent the alert.
 pub(crate) async fn accept(
-    tcp: TcpStream,
+    mut tcp: TcpStream,
     store: &TlsStore,
     purpose: TlsUse,
     stream_host: Option<&str>,
-) -> io::Result<(Box<TlsStream<TcpStream>>, TlsFacts)> {
-    let start = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
-    let server_name = start.client_hello().server_name().map(str::to_owned);
+) -> io::Result<(Box<TlsStream>, TlsFacts)> {
+    let mut incoming = Vec::new();
+    let server_name = named_host(&mut tcp, &mut incoming).await?;
     let host = store.host(server_name.as_deref().or(stream_host));
-    let config = Arc::clone(host.config(purpose));
-    let limit = |connection: &mut tokio_rustls::rustls::ServerConnection| {
-        connection.set_buffer_limit(Some(CIPHERTEXT_BYTES));
-    };
-    let stream = Box::new(start.into_stream_with(config, limit).await?);
-    let (_, connection) = stream.get_ref();
+    let (exporter, config) = Exporter::observing(host.config(purpose));
+    let mut stream = Box::new(TlsStream::new(tcp, config, incoming)?);
+    poll_fn(|context| stream.poll_handshake(context)).await?;
+    let state = stream.state();
     let mut facts = TlsFacts {
         server_name,
         certificate_host: host.name().to_owned(),
-        exporter: exporter(connection),
+        exporter: state
+            .negotiated_cipher_suite()
+            .and_then(|suite| exporter.binding(suite)),
         server_end_point: host.end_point().cloned(),
-        alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
+        alpn: state.alpn_protocol().map(<[u8]>::to_vec),
         ..TlsFacts::default()
     };
-    if let Some(chain) = connection.peer_certificates() {
+    if let Some(chain) = state.peer_certificates() {
         name_client(&mut facts, store, chain);
     }
     Ok((stream, facts))
 }
 
-fn exporter(connection: &tokio_rustls::rustls::ServerConnection) -> Option<[u8; 32]> {
-    if connection.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
-        return None;
+/// Reads a ClientHello to the end of `incoming`, and answers the host it names. It is taken
+/// seriously only afterwards, by the connection that gets all of `incoming`.
+async fn named_host(tcp: &mut TcpStream, incoming: &mut Vec<u8>) -> io::Result<Option<String>> {
+    let mut acceptor = Acceptor::default();
+    let mut read = 0;
+    loop {
+        let received = poll_fn(|context| stream::poll_receive(tcp, incoming, context)).await?;
+        if received == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        while read < incoming.len() {
+            read += acceptor.read_tls(&mut &incoming[read..])?;
+            match acceptor.accept() {
+                Ok(None) => {}
+                Ok(Some(hello)) => {
+                    let name = hello.client_hello().server_name().map(str::to_owned);
+                    return Ok(name);
+                }
+                Err((error, mut alert)) => {
+                    let mut bytes = Vec::new();
+                    alert.write_all(&mut bytes)?;
+                    // Whether the peer learns the reason makes no difference to us.
+                    let _ = tcp.write_all(&bytes).await;
+                    return Err(stream::invalid(error));
+                }
+            }
+        }
+        pool::settle(incoming, 0);
     }
-    connection
-        .export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None)
-        .ok()
 }
 
 fn name_client(facts: &mut TlsFacts, store: &TlsStore, chain: &[CertificateDer<'_>]) {

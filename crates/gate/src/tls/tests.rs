@@ -305,3 +305,157 @@ async fn a_client_without_a_certificate_is_welcome_where_one_is_asked_for() {
     assert!(facts.client_addresses.is_empty());
     assert!(!facts.client_certificate_refused);
 }
+
+/// Both ends of a TLS connection whose bytes towards the server go through a relay that forwards
+/// `piece` bytes at a time.
+async fn both_ends(
+    version: &'static SupportedProtocolVersion,
+    piece: usize,
+) -> (
+    tokio_rustls::client::TlsStream<TcpStream>,
+    io::Result<Box<TlsStream>>,
+) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let world = World::new();
+    let store = world.store();
+    let relay = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (front, back) = (relay.local_addr().unwrap(), server.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (client, _) = relay.accept().await.unwrap();
+        let server = TcpStream::connect(back).await.unwrap();
+        server.set_nodelay(true).unwrap();
+        let (mut from_client, mut to_client) = client.into_split();
+        let (mut from_server, mut to_server) = server.into_split();
+        tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+        let mut buffer = vec![0; piece];
+        loop {
+            let read = from_client.read(&mut buffer).await.unwrap_or(0);
+            if read == 0 {
+                return;
+            }
+            to_server.write_all(&buffer[..read]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+    let connector = TlsConnector::from(Arc::new(world.client(&[version])));
+    let connecting = async {
+        let tcp = TcpStream::connect(front).await.unwrap();
+        let name = ServerName::try_from("one.example").unwrap();
+        connector.connect(name, tcp).await.unwrap()
+    };
+    let serving = async {
+        let (tcp, _) = server.accept().await.unwrap();
+        accept(tcp, &store, TlsUse::Xmpp, None).await
+    };
+    let (client, served) = tokio::join!(connecting, serving);
+    (client, served.map(|(stream, _)| stream))
+}
+
+#[tokio::test]
+async fn any_split_into_reads_gives_the_same_bytes_and_an_announced_end() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    for (version, piece) in [(&TLS13, 1), (&TLS13, 7), (&TLS12, 3), (&TLS13, 100_000)] {
+        let (mut client, server) = both_ends(version, piece).await;
+        let mut server = server.unwrap();
+        let said: Vec<u8> = (0..40_000u32).map(|at| at.to_le_bytes()[0]).collect();
+        let expected = said.clone();
+        let talking = async {
+            client.write_all(&said).await.unwrap();
+            client.shutdown().await.unwrap();
+            // The other direction stays open.
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).await.unwrap();
+            answer
+        };
+        let listening = async {
+            let mut heard = Vec::new();
+            while heard.len() < 10_000 {
+                let read = poll_fn(|context| server.poll_read_to(context, &mut heard)).await;
+                assert_ne!(read.unwrap(), 0);
+            }
+            server.read_to_end(&mut heard).await.unwrap();
+            server.write_all(&heard).await.unwrap();
+            server.shutdown().await.unwrap();
+            heard
+        };
+        let (answer, heard) = tokio::join!(talking, listening);
+        assert!(heard == expected, "{piece}");
+        assert!(answer == expected, "{piece}");
+        assert_eq!(server.buffered(), 0);
+    }
+}
+
+#[tokio::test]
+async fn what_waits_for_a_peer_that_does_not_read_is_bounded() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (mut client, server) = both_ends(&TLS13, 1_000).await;
+    let mut server = server.unwrap();
+    let flood = vec![b'x'; 1024 * 1024];
+    let mut written = 0;
+    // The kernels of both sides and the relay take some MiB; then nothing more is taken.
+    let filled = async {
+        loop {
+            written += server.write(&flood).await.unwrap();
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_millis(300), filled)
+        .await
+        .unwrap_err();
+    assert!(
+        server.buffered() <= 2 * pool::BUFFER_BYTES,
+        "{}",
+        server.buffered()
+    );
+    let mut heard = vec![0; written];
+    let (heard, flushed) = tokio::join!(client.read_exact(&mut heard), server.flush());
+    assert_eq!(heard.unwrap(), written);
+    flushed.unwrap();
+    assert_eq!(server.buffered(), 0);
+}
+
+#[tokio::test]
+async fn what_is_no_tls_is_answered_with_an_alert_and_a_cut_is_no_end() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let world = World::new();
+    let store = world.store();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    client
+        .write_all(b"<stream:stream to='one.example'>")
+        .await
+        .unwrap();
+    let (tcp, _) = listener.accept().await.unwrap();
+    accept(tcp, &store, TlsUse::Xmpp, None).await.unwrap_err();
+    let mut alert = Vec::new();
+    let _ = client.read_to_end(&mut alert).await;
+    // RFC 8446 §5.1, §6: an alert record with a fatal alert in it.
+    assert_eq!((alert[0], alert[5]), (21, 2), "{alert:?}");
+
+    let (client, server) = both_ends(&TLS13, 1_000).await;
+    let mut server = server.unwrap();
+    let (mut tcp, _) = client.into_inner();
+    // A record of application data that nobody has encrypted.
+    tcp.write_all(&[23, 3, 3, 0, 20]).await.unwrap();
+    tcp.write_all(&[0; 20]).await.unwrap();
+    let error = server.read_u8().await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    server.write_u8(b'x').await.unwrap_err();
+    server.shutdown().await.unwrap();
+
+    let (client, server) = both_ends(&TLS13, 1_000).await;
+    let mut server = server.unwrap();
+    drop(client.into_inner());
+    let error = server.read_u8().await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+}
+
+/// The budget of an idle session with TLS is 8,200 bytes; this and what rustls keeps behind it
+/// (about 1 KiB, and twice 600 bytes of key schedule) are its part of TLS.
+#[test]
+fn a_tls_stream_is_small() {
+    let bytes = size_of::<TlsStream>();
+    assert!(bytes <= 1_280, "{bytes}");
+}
