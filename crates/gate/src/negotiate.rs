@@ -17,14 +17,14 @@ use posthaste_proto::error::{Condition, StanzaError};
 use posthaste_proto::jid::BareJid;
 use posthaste_proto::sasl::{self, ChannelBindings, Failure, Mechanism};
 use posthaste_proto::stream::server::{
-    Answer, Ask, BindRequest, Bound, Host, Negotiation, Next, Policy, Session, Step, Transport,
-    UserAgent, Wanted,
+    Answer, Ask, BindRequest, Bound, Host, Negotiation, Next, Policy, Session, SessionLimits, Step,
+    Transport, UserAgent, Wanted,
 };
 use posthaste_proto::stream::sm;
 use posthaste_proto::xml::{Element, StreamContext};
 
 use crate::channel::{Channel, ChannelError, Received};
-use crate::config::LoginConfig;
+use crate::config::GateConfig;
 use crate::stats::count;
 
 /// A connection that has become a session.
@@ -41,7 +41,7 @@ pub(crate) async fn negotiate(channel: Channel) -> Option<Negotiated> {
     let mut seed = [0; 32];
     node.entropy().fill(&mut seed);
     let negotiation = Negotiation::new(
-        policy(&node, &channel.shared.config.login),
+        policy(&node, &channel.shared.config),
         transport(&channel),
         seed,
     );
@@ -65,8 +65,8 @@ pub(crate) async fn negotiate(channel: Channel) -> Option<Negotiated> {
 }
 
 /// What is offered, as the node is configured now.
-fn policy(node: &Node, login: &LoginConfig) -> Arc<Policy> {
-    let config = node.config();
+fn policy(node: &Node, gate: &GateConfig) -> Arc<Policy> {
+    let (config, login, limits) = (node.config(), &gate.login, &gate.limits);
     // Of two kinds at most, however many hosts there are: they cost a hash.
     let mut features: [Option<Arc<[Element]>>; 2] = [None, None];
     let hosts = config.hosts.iter().map(|host| {
@@ -83,6 +83,11 @@ fn policy(node: &Node, login: &LoginConfig) -> Arc<Policy> {
     policy.fast = login.fast;
     policy.auth_attempts = login.attempts;
     policy.resumption = config.resume_seconds > 0;
+    policy.limits.stanza_bytes = limits.element_bytes_before_login;
+    policy.session_limits = SessionLimits {
+        stanza_bytes: Some(limits.stanza_bytes),
+        idle_seconds: Some(limits.idle_probe.as_secs()),
+    };
     Arc::new(policy)
 }
 

@@ -106,6 +106,12 @@ pub const BIND2: &str = "urn:xmpp:bind:0";
 pub const SASL_CHANNEL_BINDING: &str = "urn:xmpp:sasl-cb:0";
 /// SCRAM downgrade protection (XEP-0474).
 pub const SASL_DOWNGRADE: &str = "urn:xmpp:ssdp:0";
+/// Stream limits (XEP-0478).
+pub const STREAM_LIMITS: &str = "urn:xmpp:stream-limits:0";
+/// SASL upgrade tasks (XEP-0480).
+pub const SASL_UPGRADE: &str = "urn:xmpp:sasl:upgrade:0";
+/// The upgrade tasks of SCRAM (XEP-0480 §3).
+pub const SCRAM_UPGRADE: &str = "urn:xmpp:scram-upgrade:0";
 /// FAST tokens (XEP-0484).
 pub const FAST: &str = "urn:xmpp:fast:0";
 /// MUC user (XEP-0045).

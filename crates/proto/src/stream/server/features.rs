@@ -2,7 +2,7 @@
 
 use super::bind::ExpectBind;
 use super::login::{ExpectLogin, Login};
-use super::{Shared, State};
+use super::{SessionLimits, Shared, State};
 use crate::ns;
 use crate::sasl::downgrade::Advertised;
 use crate::sasl::{HtBinding, Mechanism};
@@ -54,7 +54,30 @@ fn before_login(shared: &Shared) -> Element {
     if offers_registration(shared) {
         features.push_child(Element::new("register", ns::REGISTER_FEATURE));
     }
-    features
+    let limits = SessionLimits {
+        stanza_bytes: Some(shared.policy.limits.stanza_bytes),
+        // Until there is a session it is the whole time to log in that counts, not silence.
+        idle_seconds: None,
+    };
+    features.with_children(announced(limits))
+}
+
+/// XEP-0478: what goes over these limits ends the stream, so that a client had better know them.
+fn announced(limits: SessionLimits) -> Option<Element> {
+    let number =
+        |name, value: u64| Element::new(name, ns::STREAM_LIMITS).with_text(&value.to_string());
+    let max_bytes = limits
+        .stanza_bytes
+        .and_then(|bytes| u64::try_from(bytes).ok());
+    let children = [
+        max_bytes.map(|bytes| number("max-bytes", bytes)),
+        limits
+            .idle_seconds
+            .map(|seconds| number("idle-seconds", seconds)),
+    ];
+    children.iter().any(Option::is_some).then(|| {
+        Element::new("limits", ns::STREAM_LIMITS).with_children(children.into_iter().flatten())
+    })
 }
 
 /// The mechanisms for this connection, in our order of preference; none where it is not secure.
@@ -167,5 +190,8 @@ pub(super) fn in_session(shared: &Shared, is_managed: bool) -> Element {
         .host
         .iter()
         .flat_map(|host| host.session_features.iter());
-    features().with_children(sm).with_children(of_host.cloned())
+    features()
+        .with_children(sm)
+        .with_children(of_host.cloned())
+        .with_children(announced(shared.policy.session_limits))
 }

@@ -4,7 +4,7 @@
 //! IO, reads no clock and knows no accounts; what it has to know, it asks. It speaks RFC 6120 §4
 //! to §7 (streams, STARTTLS, SASL, binding), RFC 7395 (WebSocket), XEP-0077 before log-in,
 //! XEP-0198 (resumption), XEP-0386 1.1.0 (Bind 2), XEP-0388 1.0.4 (SASL2), XEP-0440 1.0.0,
-//! XEP-0474 0.5.0 and XEP-0484 0.2.0 (FAST). Left out: SASL2 tasks such as a second factor, TLS
+//! XEP-0474 0.5.0, XEP-0478 0.2.0 (limits) and XEP-0484 0.2.0 (FAST). Left out: SASL2 tasks such as a second factor, TLS
 //! early data, stream compression.
 //!
 //! The loop that its user writes:
@@ -83,8 +83,10 @@ pub struct Policy {
     /// Elements on one stream before there is a session: enough for the log-ins allowed and
     /// little more, so that nobody talks without logging in.
     pub elements: u32,
-    /// Bounds of each of these elements.
+    /// Bounds of each of these elements; their size is announced (XEP-0478).
     pub limits: Limits,
+    /// What is announced of the bounds of a session.
+    pub session_limits: SessionLimits,
 }
 
 impl Policy {
@@ -104,6 +106,7 @@ impl Policy {
                 children: 64,
                 ..Limits::default()
             },
+            session_limits: SessionLimits::default(),
         }
     }
 
@@ -112,6 +115,15 @@ impl Policy {
             .iter()
             .find(|host| host.domain.as_str() == domain)
     }
+}
+
+/// What a client should know of its session's bounds (XEP-0478); nothing is said of what is `None`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SessionLimits {
+    /// Bytes of one stanza.
+    pub stanza_bytes: Option<usize>,
+    /// Seconds of silence after which the server asks whether the client is still there.
+    pub idle_seconds: Option<u64>,
 }
 
 /// A host served here.

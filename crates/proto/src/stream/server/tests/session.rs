@@ -33,6 +33,33 @@ fn after_log_in_a_resource_is_bound() {
     );
 }
 
+/// XEP-0478 §3.1, before and after log-in.
+#[test]
+fn the_limits_of_the_stream_are_announced() {
+    let mut policy = policy();
+    policy.limits.stanza_bytes = 10_000;
+    policy.session_limits = SessionLimits {
+        stanza_bytes: Some(250_000),
+        idle_seconds: Some(300),
+    };
+    let mut wire = Wire::with(policy, tls());
+    assert_has(
+        &wire.say(HEADER),
+        &[
+            "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>10000</max-bytes></limits>\
+           </stream:features>",
+        ],
+    );
+    wire.say(&auth("PLAIN", b"\0romeo\0secret"));
+    assert_has(
+        &wire.say(HEADER),
+        &[
+            "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>250000</max-bytes>\
+           <idle-seconds>300</idle-seconds></limits></stream:features>",
+        ],
+    );
+}
+
 #[test]
 fn a_resource_that_cannot_be_had_may_be_asked_for_again() {
     let mut wire = Wire::logged_in();

@@ -16,7 +16,7 @@ fn without_tls_there_is_nothing_but_starttls() {
              xmlns:stream='http://etherx.jabber.org/streams' id='",
             "from='a.example' version='1.0' xml:lang='en'>",
             "<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/>\
-             </starttls></stream:features>",
+             </starttls><limits ",
         ],
     );
     let said = wire.say("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
