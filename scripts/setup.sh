@@ -75,6 +75,37 @@ python() {
     cp tests/requirements.txt "$stamp"
 }
 
+# aioxmpp's own end-to-end tests are in its source tree only, and Debian's source package has that whole. Nothing of
+# apt's on this machine is changed: it looks at a copy of its sources that names source packages.
+aioxmpp_tests() {
+    local folder=.venv/aioxmpp-tests scratch
+    [ -d $folder/tests ] && return
+    if ! command -v apt-get >/dev/null; then
+        echo "setup: without apt-get aioxmpp's own tests are not here and will be skipped"
+        return
+    fi
+    echo "setup: fetching aioxmpp's own tests"
+    scratch=$(mktemp -d)
+    mkdir -p "$scratch"/{sources,lists/partial,cache/archives/partial}
+    local file apt=(apt-get -qq -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$scratch/sources"
+        -o Dir::State::Lists="$scratch/lists" -o Dir::Cache="$scratch/cache" -o APT::Sandbox::User=)
+    for file in /etc/apt/sources.list.d/*.sources; do
+        [ -f "$file" ] && sed 's/^Types:.*/Types: deb-src/' "$file" >"$scratch/sources/${file##*/}"
+    done
+    for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
+        [ -f "$file" ] && sed -n 's/^deb /deb-src /p' "$file" >"$scratch/sources/${file##*/}.list"
+    done
+    mkdir -p $folder
+    if "${apt[@]}" update && (cd "$scratch" && "${apt[@]}" source --download-only --tar-only python-aioxmpp); then
+        tar -xf "$scratch"/python-aioxmpp_*.orig.tar.* -C $folder --wildcards '*tests/*'
+        # An upstream archive may have a folder of its own around everything.
+        [ -d $folder/tests ] || mv $folder/*/tests $folder/
+    else
+        echo "setup: aioxmpp's source package is not to be had here; its own tests will be skipped"
+    fi
+    rm -rf "$scratch"
+}
+
 node() {
     have_command node nodejs
     have_command npm npm
@@ -93,8 +124,10 @@ tests() {
     { command -v rustfmt && cargo clippy --version; } >/dev/null 2>&1 ||
         die "rustfmt and clippy are needed: run 'rustup component add rustfmt clippy'"
     python
+    aioxmpp_tests
     node
     have_command profanity profanity
+    have_command chromium chromium
     have_command tmux tmux
 }
 

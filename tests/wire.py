@@ -130,6 +130,15 @@ class Stream:
     def feed(self, data):
         """Bytes from the server: whole top-level elements go to `ready`."""
         self.parser.feed(data)
+        try:
+            self._take_events()
+        except ET.ParseError:
+            if not self.ready:
+                raise
+            # Behind `<success/>` another stream begins, which a server that is stopping opens and ends at once.
+            self.ready.append(None)
+
+    def _take_events(self):
         for event, element in self.parser.read_events():
             if event == "start":
                 self.depth += 1

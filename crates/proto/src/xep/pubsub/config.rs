@@ -270,12 +270,15 @@ impl NodeConfig {
                 words(&models),
             ));
         if models.contains(&AccessModel::Roster.as_str()) {
-            let groups = Field::new("pubsub#roster_groups_allowed", &self.roster_groups);
-            form = form.with_field(
-                groups
-                    .of_kind(FieldKind::TextMulti)
-                    .labelled("Roster groups that may read"),
-            );
+            // XEP-0060 §16.4.2 has it as a list; aioxmpp refuses the whole form for anything else.
+            let groups = Field::new("pubsub#roster_groups_allowed", &self.roster_groups)
+                .of_kind(FieldKind::ListMulti)
+                .labelled("Roster groups that may read");
+            let chosen: Vec<&str> = self.roster_groups.iter().map(String::as_str).collect();
+            form = form.with_field(Field {
+                options: words(&chosen),
+                ..groups
+            });
         }
         form.with_field(choice(
             "publish_model",
