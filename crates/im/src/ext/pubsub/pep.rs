@@ -124,6 +124,9 @@ pub async fn proved(walk: &mut Walk<'_>, kind: &ClientKind) -> Result<(), WalkEr
     let Some(session) = attendee.map(|attendee| attendee.session.clone()) else {
         return Ok(());
     };
+    if !kind.wants_anything() {
+        return Ok(());
+    }
     show_own(walk, &session, kind, None).await?;
     presence::probe_contacts(walk, &session).await
 }
