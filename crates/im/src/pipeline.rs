@@ -18,7 +18,7 @@ use crate::config::Keep;
 use crate::devices;
 use crate::error::WalkError;
 use crate::ext::pubsub::pep;
-use crate::ext::{self, blocking, caps, carbons, last_activity, presence};
+use crate::ext::{self, avatar, blocking, caps, carbons, displayed, last_activity, presence};
 use crate::log::Entry;
 use crate::router::Place;
 use crate::session::{Form, What};
@@ -35,8 +35,14 @@ pub async fn sent(walk: &mut Walk<'_>) -> Result<(), WalkError> {
         return Ok(());
     }
     match walk.stanza.kind {
-        Kind::Message(_) => sent_message(walk),
+        Kind::Message(_) => {
+            // Before the archive and the copies: nobody but the own devices is to learn of it (XEP-0490 §4.2).
+            displayed::publish(walk).await?;
+            sent_message(walk)
+        }
         Kind::Presence(_) => {
+            // Before anybody sees it: contacts and rooms learn of the picture by its hash.
+            avatar::stamp(walk).await?;
             presence::sent(walk).await?;
             // After the presence was taken: a proof counts only for what a session has said of itself.
             let turn = caps::ask(walk).await?;

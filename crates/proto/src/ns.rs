@@ -120,6 +120,16 @@ pub const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
 pub const CONFERENCE: &str = "jabber:x:conference";
 /// User nicknames (XEP-0172).
 pub const NICK: &str = "http://jabber.org/protocol/nick";
+/// Bookmarks in private storage (XEP-0048).
+pub const BOOKMARKS_STORAGE: &str = "storage:bookmarks";
+/// Bookmarks in personal eventing (XEP-0402).
+pub const BOOKMARKS: &str = "urn:xmpp:bookmarks:1";
+/// Avatars: the pictures (XEP-0084).
+pub const AVATAR_DATA: &str = "urn:xmpp:avatar:data";
+/// Avatars: what they are (XEP-0084).
+pub const AVATAR_METADATA: &str = "urn:xmpp:avatar:metadata";
+/// What has been displayed, for the own devices (XEP-0490).
+pub const MDS_DISPLAYED: &str = "urn:xmpp:mds:displayed:0";
 /// PubSub requests (XEP-0060).
 pub const PUBSUB: &str = "http://jabber.org/protocol/pubsub";
 /// PubSub requests of owners (XEP-0060).

@@ -5,11 +5,14 @@
 //! comment there says why. Read [`ping`] for a small one.
 
 pub mod administration;
+pub mod avatar;
 pub mod blocking;
+pub mod bookmarks;
 pub mod caps;
 pub mod carbons;
 pub mod commands;
 pub mod disco;
+pub mod displayed;
 pub mod elsewhere;
 pub mod external_services;
 pub mod host;
@@ -54,6 +57,9 @@ pub const ALL: &[&Ext] = &[
     &vcard::EXT,
     &pubsub::EXT,
     &pubsub::pep::EXT,
+    &avatar::EXT,
+    &bookmarks::EXT,
+    &displayed::EXT,
     &version::EXT,
     &caps::EXT,
     &blocking::EXT,

@@ -1,6 +1,8 @@
 //! Clients can keep settings and bookmarks on the server, seen by nobody but their owner.
 //!
-//! XEP-0049: Private XML Storage, version 1.2.
+//! XEP-0049: Private XML Storage, version 1.2. Bookmarks of rooms in it are [`bookmarks`]' to keep.
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -11,7 +13,7 @@ use posthaste_proto::ns;
 use posthaste_proto::stanza::IqType;
 use posthaste_proto::xml::Element;
 
-use super::{AccountIq, Answer, Asker, Ext, stored_xml};
+use super::{AccountIq, Answer, Asker, Ext, bookmarks, stored_xml};
 use crate::tables;
 use crate::walk::Walk;
 
@@ -55,6 +57,11 @@ fn get<'w>(walk: &'w mut Walk<'_>, query: Element) -> BoxFuture<'w, Answer> {
             Some(value) => stored_xml::decode(value)?,
             None => Element::new(wanted.name().to_owned(), wanted.ns().to_owned()),
         };
+        let found = if bookmarks::is_storage(wanted) {
+            bookmarks::read(walk, found).await?
+        } else {
+            found
+        };
         Ok(Some(Element::new("query", ns::PRIVATE).with_child(found)))
     }
     .boxed()
@@ -89,7 +96,12 @@ fn set<'w>(walk: &'w mut Walk<'_>, query: Element) -> BoxFuture<'w, Answer> {
                     .with_text("private storage is full")
                     .into());
             }
-            let value = stored_xml::encode(child, walk.node.config().stored_xml_bytes)?;
+            let kept = if bookmarks::is_storage(child) {
+                Cow::Owned(bookmarks::write(walk, child).await?)
+            } else {
+                Cow::Borrowed(child)
+            };
+            let value = stored_xml::encode(&kept, walk.node.config().stored_xml_bytes)?;
             walk.put(key, value);
         }
         Ok(None)

@@ -10,7 +10,7 @@ use posthaste_proto::ns;
 use posthaste_proto::stanza::IqType;
 use posthaste_proto::xml::Element;
 
-use super::{AccountIq, Answer, Asker, Ext, stored_xml};
+use super::{AccountIq, Answer, Asker, Ext, avatar, stored_xml};
 use crate::tables;
 use crate::walk::Walk;
 
@@ -42,8 +42,12 @@ pub const EXT: Ext = Ext {
 
 fn get<'w>(walk: &'w mut Walk<'_>, _: Element) -> BoxFuture<'w, Answer> {
     async {
-        match walk.get(tables::VCARD).await? {
-            Some(value) => Ok(Some(stored_xml::decode(value)?)),
+        let card = walk.get(tables::VCARD).await?;
+        let card = card.map(stored_xml::decode).transpose()?;
+        let from = walk.stanza.from.as_ref();
+        let who = from.ok_or_else(StanzaError::bad_request)?.to_bare();
+        match avatar::show(walk, card, &who).await? {
+            Some(card) => Ok(Some(card)),
             None if walk.is_from_owner() => Err(StanzaError::item_not_found().into()),
             // §3.3: as if there were no such account, so that nobody finds out which ones there are.
             None => Err(StanzaError::service_unavailable().into()),
@@ -58,6 +62,7 @@ fn set<'w>(walk: &'w mut Walk<'_>, card: Element) -> BoxFuture<'w, Answer> {
             // §3.2
             return Err(StanzaError::forbidden().into());
         }
+        let card = avatar::take(walk, card).await?;
         let value = stored_xml::encode(&card, walk.node.config().stored_xml_bytes)?;
         walk.put(tables::VCARD, value);
         Ok(None)

@@ -16,6 +16,7 @@ mod devices;
 mod external_services;
 mod pep;
 mod presence;
+mod profile;
 mod registration;
 mod roster;
 mod services;

@@ -31,7 +31,7 @@ pub(super) async fn create(
     if Leaf::find(walk, &node).await?.is_some() {
         return Err(StanzaError::conflict().into());
     }
-    let mut config = site.defaults();
+    let mut config = site.defaults(&node);
     if let Some(form) = form {
         apply(&mut config, &form)?;
     }
@@ -77,7 +77,7 @@ pub(super) async fn show(walk: &mut Walk<'_>, site: &Site, who: &BareJid, node: 
 
 /// §8.3
 pub(super) fn default(site: &Site) -> Element {
-    let form = site.defaults().to_form(FormKind::Form, site.models());
+    let form = site.defaults("").to_form(FormKind::Form, site.models());
     owner(Element::new("default", ns::PUBSUB_OWNER).with_child(form.to_element()))
 }
 

@@ -13,6 +13,7 @@ mod discover;
 mod items;
 mod leaf;
 mod notify;
+pub(super) mod own;
 mod people;
 pub mod pep;
 mod publish;
@@ -145,10 +146,10 @@ impl Site {
         }
     }
 
-    /// What a new node is like.
-    fn defaults(&self) -> NodeConfig {
+    /// What a new node of that name is like, if nobody says otherwise.
+    fn defaults(&self, node: &str) -> NodeConfig {
         if self.is_account {
-            NodeConfig::of_account()
+            own::defaults(node)
         } else {
             NodeConfig::of_service()
         }

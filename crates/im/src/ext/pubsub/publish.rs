@@ -127,7 +127,7 @@ async fn create_for(
     if !site.is_account || *who != site.jid {
         return Err(StanzaError::item_not_found().into());
     }
-    let mut config = site.defaults();
+    let mut config = site.defaults(node);
     if let Some(form) = options {
         let applied = config.apply(form, Unknown::Refuse);
         applied.map_err(|bad| precondition(&bad.to_string()))?;

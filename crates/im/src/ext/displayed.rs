@@ -1,0 +1,42 @@
+//! All of a person's devices know what has been read, and a client tells them and the sender by one message.
+//!
+//! XEP-0490: Message Displayed Synchronization, version 1.0.1. The node is personal eventing's ([`super::pubsub`]);
+//! here is the server's help of §3.4: it takes the marker out of a message and publishes it.
+
+use posthaste_proto::ns;
+use posthaste_proto::stanza::Kind;
+
+use super::Ext;
+use super::pubsub::own::{self, OwnNode};
+use crate::error::WalkError;
+use crate::walk::Walk;
+
+/// The extension.
+pub const EXT: Ext = Ext {
+    name: "Message Displayed Synchronization",
+    xep: 490,
+    version: "1.0.1",
+    host_features: &[],
+    account_features: &["urn:xmpp:mds:server-assist:0"],
+    account_iqs: &[],
+    host_iqs: &[],
+};
+
+/// Takes the marker for the own devices out of a message that is sent, and publishes it.
+///
+/// # Errors
+/// A bound of pubsub is reached; or the store's.
+pub async fn publish(walk: &mut Walk<'_>) -> Result<(), WalkError> {
+    let (Kind::Message(_), Some(to)) = (walk.stanza.kind, walk.stanza.to.clone()) else {
+        return Ok(());
+    };
+    let Some(marker) = walk.stanza.child("displayed", ns::MDS_DISPLAYED) else {
+        return Ok(());
+    };
+    let marker = marker.to_element()?;
+    walk.stanza
+        .remove_children(|child| child.is("displayed", ns::MDS_DISPLAYED));
+    let mut node = OwnNode::find_or_make(walk, ns::MDS_DISPLAYED, own::private()).await?;
+    node.publish(walk, to.as_str(), marker).await?;
+    node.save(walk).await
+}
