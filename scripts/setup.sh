@@ -5,7 +5,7 @@
 #
 # Debian packages are installed where this may (as root, or with sudo that asks nothing);
 # elsewhere it says what to install and stops. What it makes itself stays inside the checkout
-# (.venv, tests/interop/xmppjs/node_modules), but for cargo-fuzz, which cargo keeps with its own.
+# (.venv, node_modules in tests/interop), but for cargo-fuzz, which cargo keeps with its own.
 # When nothing is missing it is done in a second.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -38,7 +38,8 @@ debian() {
 
 # have_command COMMAND PACKAGE...: the packages only where the command is not there already.
 have_command() {
-    command -v "$1" >/dev/null || debian "${@:2}"
+    # Not `command -v`, which would find the functions here that are named like their programs.
+    type -P "$1" >/dev/null || debian "${@:2}"
 }
 
 rust() {
@@ -119,6 +120,32 @@ node() {
     cp $folder/package-lock.json $stamp
 }
 
+# Converse.js as npm has it, without the hundreds of packages that only building it takes.
+converse_js() {
+    local version=14.0.0 folder=tests/interop/converse/node_modules/converse.js scratch
+    local sha512=2c5520d37d230da955e3bbc8fefc953ea60f65f2585c56ee6eaf2fd1c1437b6cd735e786124dd4a74163fd64f34fab7ee9da3e700213a32ef77808fb44d0e3d9
+    [ "$(cat $folder/installed-version 2>/dev/null)" = $version ] && return
+    echo "setup: installing $folder"
+    scratch=$(mktemp -d)
+    (cd "$scratch" && npm pack --silent "converse.js@$version" >/dev/null)
+    echo "$sha512  $scratch/converse.js-$version.tgz" | sha512sum --check --quiet ||
+        die "converse.js $version is not what it was when its tests were written"
+    rm -rf $folder && mkdir -p $folder
+    tar -xzf "$scratch/converse.js-$version.tgz" -C $folder --strip-components=1 package/dist
+    rm -rf "$scratch"
+    echo $version >$folder/installed-version
+}
+
+# Debian has Chromium as a package, Ubuntu has none.
+chromium_browser() {
+    command -v chromium >/dev/null && return
+    if apt-cache policy chromium 2>/dev/null | grep -q 'Candidate: [0-9]'; then
+        debian chromium
+    else
+        echo "setup: no package of Chromium here; the tests with Converse.js will be skipped"
+    fi
+}
+
 tests() {
     build
     { command -v rustfmt && cargo clippy --version; } >/dev/null 2>&1 ||
@@ -127,7 +154,8 @@ tests() {
     aioxmpp_tests
     node
     have_command profanity profanity
-    have_command chromium chromium
+    converse_js
+    chromium_browser
     have_command tmux tmux
 }
 
