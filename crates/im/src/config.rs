@@ -31,6 +31,20 @@ pub struct HostConfig {
     pub admins: Vec<BareJid>,
 }
 
+/// What a push notification tells the push service, and whoever carries it further (XEP-0357 §9). Each tells what those
+/// before it tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PushContent {
+    /// That there is something.
+    Nothing,
+    /// How many messages wait.
+    Count,
+    /// Who sent the last one.
+    Sender,
+    /// Its text.
+    Body,
+}
+
 /// Settings of the heart.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -47,6 +61,8 @@ pub struct Config {
     pub devices_per_account: usize,
     /// A device that is not seen for so many days is forgotten.
     pub device_days: u32,
+    /// What push notifications tell.
+    pub push_content: PushContent,
     /// Contacts in one roster.
     pub roster_items: usize,
     /// Bytes of one stored vCard or private XML element.
@@ -81,6 +97,7 @@ impl Default for Config {
             devices_per_account: 20,
             // As long as a FAST token: by then it has to show its password again anyway.
             device_days: 60,
+            push_content: PushContent::Nothing,
             roster_items: 5000,
             stored_xml_bytes: 256 * 1024,
             blocked_addresses: 5000,

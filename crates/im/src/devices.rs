@@ -15,6 +15,7 @@ use posthaste_proto::jid::BareJid;
 use crate::clock::Timestamp;
 use crate::codec::{Corrupt, Reader, Writer};
 use crate::error::WalkError;
+use crate::ext::push;
 use crate::home::HomeState;
 use crate::log::{ArchiveId, Cursor, Delivery, Fate};
 use crate::node::Node;
@@ -247,12 +248,13 @@ pub(crate) async fn session_ended(walk: &mut Walk<'_>) -> Result<(), WalkError> 
     Ok(())
 }
 
-/// Forgets a device with its cursor and its FAST tokens. Its session is the caller's to end.
+/// Forgets a device with its cursor, its FAST tokens and its push registrations. Its session is the caller's to end.
 pub(crate) fn forget(state: &mut HomeState, id: &str, batch: &mut Batch) {
     state.devices.retain(|device| *device.id != *id);
     batch.delete(tables::text_key(tables::DEVICE, id));
     batch.delete(tables::device_cursor_key(id));
     batch.delete(tables::token_key(id));
+    push::registration::forget_device(state, id, batch);
 }
 
 // ---- what of the log it has ----

@@ -17,6 +17,7 @@ use crate::error::WalkError;
 use crate::ext::blocking::BlockList;
 use crate::ext::caps::ClientKind;
 use crate::ext::pubsub::pep::Audience;
+use crate::ext::push::registration::{self, Registration};
 use crate::log::{ArchiveId, Cursor, Delivery};
 use crate::node::Node;
 use crate::outbox;
@@ -70,9 +71,7 @@ impl Home {
         let Ok(mut slot) = self.state.try_lock() else {
             return false;
         };
-        let idle = slot
-            .as_ref()
-            .is_none_or(|state| state.sessions.is_empty() && !state.has_unsaved_cursors());
+        let idle = slot.as_ref().is_none_or(|state| state.is_idle());
         if idle {
             *slot = None;
         }
@@ -163,6 +162,8 @@ pub struct HomeState {
     pub delivery: Delivery,
     /// The clients that name themselves, and what each has taken of its log.
     pub devices: Vec<Device>,
+    /// Where notifications for its clients are published (XEP-0357), the oldest registration first.
+    pub push: Vec<Registration>,
     /// The session that is taking what waited; a second one does not take part of it away.
     pub drainer: Option<SessionId>,
     /// Entries that leave the log as soon as they are delivered, whatever the retention (XEP-0334 no-permanent-store).
@@ -187,6 +188,7 @@ impl HomeState {
         let devices = devices::load(kv, &partition, delivery.last()).await?;
         let mut state = HomeState {
             devices,
+            push: registration::load(kv, &partition).await?,
             has_account: kv.get(&partition, tables::ACCOUNT).await?.is_some(),
             sessions: Vec::new(),
             blocked: BlockList::load(kv, &partition).await?,
@@ -209,7 +211,14 @@ impl HomeState {
         let kv = node.kv();
         self.has_account = kv.get(&self.partition, tables::ACCOUNT).await?.is_some();
         self.blocked = BlockList::load(kv, &self.partition).await?;
+        self.push = registration::load(kv, &self.partition).await?;
         Ok(())
+    }
+
+    /// Is there nothing that memory alone knows?
+    fn is_idle(&self) -> bool {
+        let expects_push = self.push.iter().any(|r| r.run.due.is_some());
+        self.sessions.is_empty() && !self.has_unsaved_cursors() && !expects_push
     }
 
     /// The sessions but one.

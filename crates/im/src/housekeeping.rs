@@ -8,6 +8,7 @@ use posthaste_kv::Batch;
 use posthaste_proto::jid::BareJid;
 
 use crate::error::WalkError;
+use crate::ext::push;
 use crate::home::Home;
 use crate::node::Node;
 use crate::retention::{self, Round};
@@ -43,6 +44,14 @@ impl Node {
         self.check_orders();
         for (id, jid) in self.take_overdue(self.now()) {
             self.end_overdue(&jid.to_bare(), id).await;
+        }
+        for account in self.take_expected_pushes(self.now()) {
+            match push::notify::look(self, &account).await {
+                Ok(requests) => {
+                    self.route(requests).await;
+                }
+                Err(error) => tracing::warn!(%error, "a push notification could not be sent"),
+            }
         }
         for account in self.take_removed() {
             if let Err(error) = self.erase_home(&account).await {

@@ -1,7 +1,7 @@
 //! A node: what a gate and a server hold of the heart. It owns the table of homes and does the housekeeping that no
 //! stanza causes (sessions that are not resumed, cursors to save, homes to forget).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +25,9 @@ use crate::stats::Stats;
 const PARTS: usize = 64;
 /// A home that nobody has used for so long leaves memory.
 const HOME_IDLE_MILLIS: u64 = 30_000;
+
+/// Accounts that wait for a moment to push; beyond it only what can be pushed at once is.
+const MAX_EXPECTED_PUSHES: usize = 100_000;
 
 /// Part of the table of homes.
 type Part = Mutex<HashMap<BareJid, Arc<Home>>>;
@@ -53,6 +56,8 @@ pub struct Node {
     detached: Mutex<BTreeMap<(Timestamp, SessionId), FullJid>>,
     /// Homes whose cursor is to be saved.
     dirty: Mutex<Vec<Arc<Home>>>,
+    /// When to look at the push registrations of an account, and which.
+    pushes: Mutex<BTreeSet<(Timestamp, BareJid)>>,
     /// Homes whose account was removed by its owner and that are to be erased.
     removed: Mutex<Vec<BareJid>>,
     pub(crate) border: Border,
@@ -92,6 +97,7 @@ impl Node {
             next_session: AtomicU64::new(1),
             detached: Mutex::default(),
             dirty: Mutex::default(),
+            pushes: Mutex::default(),
             removed: Mutex::default(),
             border: Border::default(),
         })
@@ -219,6 +225,28 @@ impl Node {
             .into_iter()
             .map(|((_, id), jid)| (id, jid))
             .collect()
+    }
+
+    /// The push registrations of this account are to be looked at then. Answers whether they will be.
+    pub(crate) fn expect_push(&self, at: Timestamp, account: &BareJid) -> bool {
+        let mut pushes = self.pushes.lock().unwrap_or_else(PoisonError::into_inner);
+        if pushes.len() >= MAX_EXPECTED_PUSHES {
+            return false;
+        }
+        pushes.insert((at, account.clone()));
+        true
+    }
+
+    /// The accounts whose push registrations are to be looked at by now.
+    pub(crate) fn take_expected_pushes(&self, now: Timestamp) -> Vec<BareJid> {
+        let mut pushes = self.pushes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut due = Vec::new();
+        while let Some((at, _)) = pushes.first()
+            && *at <= now
+        {
+            due.extend(pushes.pop_first().map(|(_, account)| account));
+        }
+        due
     }
 
     /// Drops the homes that nobody has used lately.

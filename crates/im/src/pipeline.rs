@@ -18,7 +18,7 @@ use crate::config::Keep;
 use crate::devices;
 use crate::error::WalkError;
 use crate::ext::pubsub::pep;
-use crate::ext::{self, avatar, blocking, caps, carbons, displayed, last_activity, presence};
+use crate::ext::{self, avatar, blocking, caps, carbons, displayed, last_activity, presence, push};
 use crate::log::Entry;
 use crate::router::Place;
 use crate::session::{Form, What};
@@ -131,7 +131,7 @@ pub async fn received(walk: &mut Walk<'_>) -> Result<(), WalkError> {
         return Ok(());
     }
     match walk.stanza.kind {
-        Kind::Message(kind) => received_message(walk, kind),
+        Kind::Message(kind) => received_message(walk, kind).await,
         Kind::Presence(_) => {
             presence::received(walk).await?;
             // After the answer to a probe: who comes online sees first who is there.
@@ -149,7 +149,11 @@ fn no_such_account(walk: &Walk<'_>) -> Result<(), WalkError> {
     }
 }
 
-fn received_message(walk: &mut Walk<'_>, kind: MessageType) -> Result<(), WalkError> {
+async fn received_message(walk: &mut Walk<'_>, kind: MessageType) -> Result<(), WalkError> {
+    // Before it counts as a message: a push service speaks to the server here.
+    if push::hear_withdrawal(walk) {
+        return Ok(());
+    }
     // Before the id of this home goes in: a sender cannot have assigned it.
     strip_forged(walk);
     walk.weight = weigh(&walk.stanza, Way::Received);
@@ -160,7 +164,7 @@ fn received_message(walk: &mut Walk<'_>, kind: MessageType) -> Result<(), WalkEr
             let shown = carbons::shown_as(form, &walk.home.jid, &session.jid, &xml);
             walk.deliver(&session, What::Passing, shown, walk.weight.hold);
         }
-        return Ok(());
+        return push::notify::notify(walk).await;
     }
     // The id goes into the stanza before anyone sees it: live, copied, offline and archived it is the same (XEP-0359).
     let id = walk.next_archive_id();
@@ -187,7 +191,8 @@ fn received_message(walk: &mut Walk<'_>, kind: MessageType) -> Result<(), WalkEr
         let shown = carbons::shown_as(form, &walk.home.jid, &session.jid, &xml);
         walk.deliver_logged(&session, form, shown, walk.weight.hold);
     }
-    Ok(())
+    // Last: whom it reaches is known by now.
+    push::notify::notify(walk).await
 }
 
 type Recipients = SmallVec<[(std::sync::Arc<crate::session::Session>, Form); 4]>;
@@ -247,7 +252,8 @@ fn choose_recipients(walk: &Walk<'_>, kind: MessageType) -> Result<Recipients, W
 async fn received_iq(walk: &mut Walk<'_>, kind: IqType) -> Result<(), WalkError> {
     let Some(resource) = walk.stanza.to.as_ref().and_then(|to| to.resource()) else {
         return match kind {
-            // What a contact's client can do, which the account has asked.
+            // What a contact's client can do, or whether a push service took it, which the account has asked.
+            IqType::Result | IqType::Error if push::hear_answer(walk) => Ok(()),
             IqType::Result => pep::heard(walk).await,
             // RFC 6121 §8.5.2.1.3: the server answers for the account.
             _ => ext::account_iq(walk).await,

@@ -560,6 +560,15 @@ impl State {
         (items, self.lag.take())
     }
 
+    /// Is there a message that the client has not confirmed?
+    pub fn has_open_messages(&self) -> bool {
+        let is_received = |item: &Item| match item.what {
+            What::Logged { form, .. } => form != Form::CarbonSent,
+            What::Presence { .. } | What::Passing | What::Iq => false,
+        };
+        self.lag.is_some() || self.items.iter().any(is_received)
+    }
+
     /// The items of the queue and what is held back, for storing the session.
     pub fn items(&self) -> impl Iterator<Item = &Item> {
         self.items.iter().chain(self.held.iter())

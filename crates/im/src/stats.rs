@@ -66,6 +66,8 @@ pub struct Stats {
     pub stanza_errors: Counter,
     /// Walks that failed for a reason of the store.
     pub store_errors: Counter,
+    /// Push notifications published (XEP-0357).
+    pub pushes: Counter,
     /// Stanzas that found no room in a slow session's queue.
     pub refused_by_queue: Counter,
 }

@@ -23,6 +23,8 @@ pub const CURSOR: &[u8] = b"cursor";
 pub const DEVICE: &[u8] = b"device/";
 /// `cursor/<client id>`: how far the log has been delivered to that device ([`crate::log::Cursor`]).
 pub const DEVICE_CURSOR: &[u8] = b"cursor/";
+/// `push/<service> NUL <node>`: a node of a push service ([`crate::ext::push::registration`]).
+pub const PUSH: &[u8] = b"push/";
 /// `roster/<bare jid>`: one contact ([`crate::roster`]).
 pub const ROSTER: &[u8] = b"roster/";
 /// `roster-summary`: the roster's version and counts ([`crate::roster::RosterSummary`]).

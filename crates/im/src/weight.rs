@@ -17,6 +17,8 @@ pub struct Weight {
     pub carbon: bool,
     /// It may be held back while the client says that nobody looks at it (XEP-0352).
     pub hold: bool,
+    /// A person wants to be told of it now, also when the device sleeps (XEP-0357).
+    pub push: bool,
 }
 
 impl Weight {
@@ -61,6 +63,8 @@ pub fn weigh(stanza: &Stanza, way: Way) -> Weight {
         carbon: content.may_be_copied(kind, way),
         // What was asked to be stored is worth being shown.
         hold: !content.is_lasting && !offline,
+        // A room keeps its own history: what its occupant missed it can have later.
+        push: content.is_for_a_person() && (offline || kind == MessageType::Groupchat),
     }
 }
 
@@ -78,6 +82,10 @@ struct Content {
     is_im: bool,
     is_muc: bool,
     is_invitation: bool,
+    /// Encrypted content: without it, OMEMO only passes keys on.
+    is_encrypted: bool,
+    /// Somebody calls (XEP-0353).
+    is_call: bool,
 }
 
 impl Content {
@@ -100,6 +108,13 @@ impl Content {
             (ns::CLIENT, "body") => self.has_body = true,
             (ns::RECEIPTS | ns::MARKERS, _) => self.is_im = true,
             (ns::CONFERENCE, "x") => self.is_invitation = true,
+            (ns::OMEMO | ns::OMEMO_LEGACY, "encrypted") => {
+                let encrypted = child.to_element();
+                self.is_encrypted |=
+                    encrypted.is_ok_and(|e| e.child("payload", child.ns).is_some());
+            }
+            (ns::OPENPGP, "openpgp") => self.is_encrypted = true,
+            (ns::JINGLE_MESSAGE, "propose") => self.is_call = true,
             (ns::MUC_USER, "x") => {
                 self.is_muc = true;
                 let x = child.to_element();
@@ -107,6 +122,11 @@ impl Content {
             }
             _ => {}
         }
+    }
+
+    /// Not a receipt, a marker, a reaction's trace or keys: something that a person wrote, or a call.
+    fn is_for_a_person(&self) -> bool {
+        self.has_body || self.is_encrypted || self.is_invitation || self.is_call
     }
 
     /// The rules of XEP-0280 §6.1.
@@ -150,9 +170,17 @@ mod tests {
     const MEDIATED: &str =
         "<x xmlns='http://jabber.org/protocol/muc#user'><invite from='a@b'/></x>";
     const DIRECT: &str = "<x xmlns='jabber:x:conference' jid='room@b'/>";
+    const OMEMO_MESSAGE: &str = "<encrypted xmlns='eu.siacs.conversations.axolotl'><header sid='1'/><payload>x</payload></encrypted>";
+    const OMEMO_KEYS: &str =
+        "<encrypted xmlns='eu.siacs.conversations.axolotl'><header sid='1'/></encrypted>";
+    const OMEMO_2: &str =
+        "<encrypted xmlns='urn:xmpp:omemo:2'><header sid='1'/><payload>x</payload></encrypted>";
+    const CALL: &str = "<propose xmlns='urn:xmpp:jingle-message:0' id='c'/>";
+    const CALL_OVER: &str = "<retract xmlns='urn:xmpp:jingle-message:0' id='c'/>";
+    const REACTION: &str = "<reactions xmlns='urn:xmpp:reactions:0' id='1'/>";
     const EVENT: &str = "<event xmlns='http://jabber.org/protocol/pubsub#event'/>";
 
-    /// The letters of what a message is worth: archive, offline, carbon, hold.
+    /// The letters of what a message is worth: archive, offline, carbon, hold, push.
     fn worth(kind: &str, content: &[&str], way: Way) -> String {
         let xml = format!("<message type='{kind}'>{}</message>", content.concat());
         let stanza = Stanza::parse(xml.as_bytes(), &Limits::default(), &StreamContext::client());
@@ -161,8 +189,15 @@ mod tests {
             offline,
             carbon,
             hold,
+            push,
         } = weigh(&stanza.unwrap(), way);
-        let letters = [(archive, 'a'), (offline, 'o'), (carbon, 'c'), (hold, 'h')];
+        let letters = [
+            (archive, 'a'),
+            (offline, 'o'),
+            (carbon, 'c'),
+            (hold, 'h'),
+            (push, 'p'),
+        ];
         letters
             .into_iter()
             .filter(|(is, _)| *is)
@@ -173,27 +208,33 @@ mod tests {
     #[test]
     fn messages_are_worth_what_the_specifications_say() {
         for (kind, content, expected) in [
-            ("chat", &[BODY][..], "aoc"),
+            ("chat", &[BODY][..], "aocp"),
             ("chat", &[], "ch"),
             ("chat", &[STATE], "ch"),
-            ("chat", &[BODY, STATE], "aoc"),
+            ("chat", &[BODY, STATE], "aocp"),
             ("chat", &[RECEIPT], "aoc"),
             ("chat", &[MARKER], "aoc"),
             ("chat", &[MARKER, NO_STORE], "c"),
             ("chat", &[BODY, NO_STORE], "c"),
-            ("chat", &[BODY, NO_PERMANENT], "oc"),
+            ("chat", &[BODY, NO_PERMANENT], "ocp"),
             ("chat", &[STATE, STORE], "aoc"),
-            ("chat", &[BODY, NO_COPY], "ao"),
-            ("chat", &[BODY, PRIVATE], "ao"),
-            ("normal", &[BODY], "aoc"),
+            ("chat", &[BODY, NO_COPY], "aop"),
+            ("chat", &[BODY, PRIVATE], "aop"),
+            ("normal", &[BODY], "aocp"),
             ("normal", &[STATE], "ch"),
             ("normal", &[RECEIPT], "aoc"),
             ("normal", &[EVENT], "ao"),
-            ("normal", &[DIRECT], "aoc"),
-            ("normal", &[MEDIATED], "aoc"),
+            ("normal", &[DIRECT], "aocp"),
+            ("normal", &[MEDIATED], "aocp"),
+            ("chat", &[OMEMO_MESSAGE, STORE], "aocp"),
+            ("chat", &[OMEMO_KEYS, STORE], "aoc"),
+            ("chat", &[OMEMO_2], "aocp"),
+            ("chat", &[CALL, STORE], "aocp"),
+            ("chat", &[CALL_OVER, STORE], "aoc"),
+            ("chat", &[REACTION], "aoc"),
             ("headline", &[BODY], ""),
             ("headline", &[EVENT], ""),
-            ("groupchat", &[BODY], ""),
+            ("groupchat", &[BODY], "p"),
             ("groupchat", &[STATE], "h"),
             ("error", &[BODY, "<error type='cancel'/>"], "c"),
         ] {
@@ -212,7 +253,7 @@ mod tests {
 
     #[test]
     fn private_messages_in_rooms_are_copied_on_the_way_out_only() {
-        assert_eq!(worth("chat", &[BODY, ROOM], Way::Sent), "aoc");
-        assert_eq!(worth("chat", &[BODY, ROOM], Way::Received), "ao");
+        assert_eq!(worth("chat", &[BODY, ROOM], Way::Sent), "aocp");
+        assert_eq!(worth("chat", &[BODY, ROOM], Way::Received), "aop");
     }
 }

@@ -140,12 +140,22 @@ pub const PUBSUB_ERRORS: &str = "http://jabber.org/protocol/pubsub#errors";
 pub const PUBSUB_NODE_CONFIG: &str = "http://jabber.org/protocol/pubsub#node_config";
 /// The form of a PubSub node's metadata (XEP-0060).
 pub const PUBSUB_METADATA: &str = "http://jabber.org/protocol/pubsub#meta-data";
+/// The form of a PubSub publish's conditions (XEP-0060).
+pub const PUBLISH_OPTIONS: &str = "http://jabber.org/protocol/pubsub#publish-options";
+/// Push notifications (XEP-0357).
+pub const PUSH: &str = "urn:xmpp:push:0";
+/// The form that sums up a push notification (XEP-0357).
+pub const PUSH_SUMMARY: &str = "urn:xmpp:push:summary";
+/// Client access management (XEP-0494).
+pub const CLIENT_ACCESS: &str = "urn:xmpp:cam:0";
 /// PubSub events (XEP-0060).
 pub const PUBSUB_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
 /// OMEMO, the form in use (XEP-0384 0.3).
 pub const OMEMO_LEGACY: &str = "eu.siacs.conversations.axolotl";
 /// OMEMO (XEP-0384).
 pub const OMEMO: &str = "urn:xmpp:omemo:2";
+/// OpenPGP for XMPP (XEP-0373).
+pub const OPENPGP: &str = "urn:xmpp:openpgp:0";
 /// Explicit message encryption (XEP-0380).
 pub const EME: &str = "urn:xmpp:eme:0";
 /// Reactions (XEP-0444).

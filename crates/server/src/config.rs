@@ -39,6 +39,7 @@ pub(crate) struct Config {
     pub(crate) pubsub: PubSub,
     pub(crate) sessions: Sessions,
     pub(crate) devices: Devices,
+    pub(crate) push: Push,
     pub(crate) contact: Contact,
     pub(crate) external_services: ExternalServices,
     pub(crate) limits: Limits,
@@ -172,6 +173,12 @@ pub(crate) struct Sessions {
 pub(crate) struct Devices {
     pub(crate) per_account: u64,
     pub(crate) forget_after: Duration,
+}
+
+/// Push notifications.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Push {
+    pub(crate) content: &'static str,
 }
 
 /// Who is behind this server (XEP-0157), as URIs.

@@ -7,7 +7,7 @@ use posthaste_gate::{
     TlsConfig,
 };
 use posthaste_im::accounts::Settings;
-use posthaste_im::config::HostConfig;
+use posthaste_im::config::{HostConfig, PushContent};
 use posthaste_im::ext::external_services::{ExternalServices, Service};
 use posthaste_im::session::QueueLimits;
 use posthaste_proto::jid::BareJid;
@@ -142,6 +142,7 @@ pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
             items: size(sessions.queue_items),
         },
         sessions_per_account: size(sessions.per_account),
+        push_content: push_content(config.push.content),
         devices_per_account: size(config.devices.per_account),
         device_days: whole(config.devices.forget_after, 86_400),
         roster_items: size(accounts.roster_items),
@@ -182,6 +183,16 @@ fn external_services(keys: &crate::config::ExternalServices) -> ExternalServices
         services: services.collect(),
         secret: Some(keys.secret.clone()).filter(|secret| !secret.expose().is_empty()),
         credentials_seconds: count(keys.credentials_lifetime.as_secs()),
+    }
+}
+
+/// The table of keys admits these words only.
+fn push_content(word: &str) -> PushContent {
+    match word {
+        "count" => PushContent::Count,
+        "sender" => PushContent::Sender,
+        "body" => PushContent::Body,
+        _ => PushContent::Nothing,
     }
 }
 

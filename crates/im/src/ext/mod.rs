@@ -23,6 +23,7 @@ pub mod ping;
 pub mod presence;
 pub mod private;
 pub mod pubsub;
+pub mod push;
 pub mod register;
 pub mod roster;
 mod stored_xml;
@@ -53,6 +54,7 @@ pub const ALL: &[&Ext] = &[
     &legacy_session::EXT,
     &disco::EXT,
     &private::EXT,
+    &push::EXT,
     &register::EXT,
     &vcard::EXT,
     &pubsub::EXT,

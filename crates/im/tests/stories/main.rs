@@ -17,6 +17,7 @@ mod external_services;
 mod pep;
 mod presence;
 mod profile;
+mod push;
 mod registration;
 mod roster;
 mod services;

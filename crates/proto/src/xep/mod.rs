@@ -5,4 +5,5 @@ pub mod commands;
 pub mod data_form;
 pub mod disco;
 pub mod pubsub;
+pub mod push;
 pub mod rsm;

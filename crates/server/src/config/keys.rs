@@ -9,7 +9,7 @@ use super::value::{Key, Value};
 use super::{Config, Host};
 use gate::{HTTP, LIMITS, LISTEN, LOGIN, TLS};
 use heart::check_account;
-use heart::{ACCOUNTS, CONTACT, DEVICES, MESSAGES, PUBSUB, SESSIONS};
+use heart::{ACCOUNTS, CONTACT, DEVICES, MESSAGES, PUBSUB, PUSH, SESSIONS};
 use posthaste_im::config::Keep;
 use process::{ADMIN, LOG, SERVER, STORAGE};
 use services::EXTERNAL_SERVICES;
@@ -45,6 +45,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     PUBSUB,
     SESSIONS,
     DEVICES,
+    PUSH,
     CONTACT,
     EXTERNAL_SERVICES,
     LIMITS,

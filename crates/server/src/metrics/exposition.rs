@@ -115,7 +115,7 @@ fn stanzas(page: &mut Page, stats: &Stats) {
         "kind",
         kinds(&stats.stanzas_out),
     );
-    let counters: [(&str, &str, &Counter); 7] = [
+    let counters: [(&str, &str, &Counter); 8] = [
         (
             "posthaste_log_appends_total",
             "Messages appended to logs.",
@@ -145,6 +145,11 @@ fn stanzas(page: &mut Page, stats: &Stats) {
             "posthaste_store_errors_total",
             "Stanzas that the store refused or failed.",
             &stats.store_errors,
+        ),
+        (
+            "posthaste_push_notifications_total",
+            "Push notifications published (XEP-0357).",
+            &stats.pushes,
         ),
         (
             "posthaste_queue_refusals_total",

@@ -289,6 +289,27 @@ pub(super) const DEVICES: Section = Section {
     ],
 };
 
+pub(super) const PUSH: Section = Section {
+    name: "push",
+    doc: &[
+        "Notifications that wake clients through the push service of their app (XEP-0357). Whoever",
+        "runs that service, and the phone's maker, read what is in them.",
+    ],
+    keys: &[Key {
+        name: "content",
+        doc: &[
+            "What they tell: \"nothing\" but that there is something, the \"count\" of messages, also the",
+            "last one's \"sender\", or also its \"body\".",
+        ],
+        reload: true,
+        value: Value::Choice {
+            default: "nothing",
+            of: &["nothing", "count", "sender", "body"],
+            field: |c| &mut c.push.content,
+        },
+    }],
+};
+
 pub(super) const CONTACT: Section = Section {
     name: "contact",
     doc: &[
