@@ -4,7 +4,7 @@
 #   make test     everything that has to hold before a change lands
 #
 #   make lint     formatting and lints only
-#   make interop  the server with real clients: slixmpp, @xmpp/client, profanity; and transcripts
+#   make interop  the server with real clients (tests/README.md says which); and transcripts
 #   make crash    kill -9, power cuts, full disks: nothing acknowledged is lost
 #   make bench    this server, ejabberd and prosody side by side
 #   make fuzz     every fuzz target for a minute

@@ -18,7 +18,7 @@ EVENTS = [
     "presence_unsubscribed", "presence_available", "presence_away",
     "presence_unavailable", "roster_update",
     "receipt_received", "marker_displayed", "marker_received", "chatstate", "carbon_sent",
-    "carbon_received", "blocked", "unblocked", "sm_enabled", "stanza_acked", "register",
+    "carbon_received", "blocked", "unblocked", "omemo_initialized", "sm_enabled", "stanza_acked", "register",
 ]
 
 
