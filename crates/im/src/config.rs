@@ -27,6 +27,8 @@ pub struct HostConfig {
     pub keep: Keep,
     /// May anyone make an account by in-band registration (XEP-0077), and change a password or remove it by it?
     pub registration: bool,
+    /// May anyone read its accounts' vCards (XEP-0054), or only who may see their presence?
+    pub public_vcards: bool,
     /// Who administers it by commands (XEP-0133), beside those of the whole server.
     pub admins: Vec<BareJid>,
 }
@@ -75,6 +77,8 @@ pub struct Config {
     pub pubsub: pubsub::Limits,
     /// Addresses for XEP-0157, as (kind such as `abuse-addresses`, URI).
     pub contacts: Vec<(String, String)>,
+    /// Who is told what users report when they block somebody (XEP-0377).
+    pub reports_to: Option<BareJid>,
     /// Who administers the whole server by commands (XEP-0133). Only accounts of our hosts count.
     pub admins: Vec<BareJid>,
     /// Services outside XMPP that clients are told of (XEP-0215).
@@ -104,6 +108,7 @@ impl Default for Config {
             accounts: accounts::Settings::default(),
             pubsub: pubsub::Limits::default(),
             contacts: Vec::new(),
+            reports_to: None,
             admins: Vec::new(),
             external_services: ExternalServices::default(),
         }

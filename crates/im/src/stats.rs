@@ -68,6 +68,10 @@ pub struct Stats {
     pub store_errors: Counter,
     /// Push notifications published (XEP-0357).
     pub pushes: Counter,
+    /// Blocked senders reported for spam (XEP-0377).
+    pub spam_reports: Counter,
+    /// Blocked senders reported for abuse or another reason (XEP-0377).
+    pub abuse_reports: Counter,
     /// Stanzas that found no room in a slow session's queue.
     pub refused_by_queue: Counter,
 }

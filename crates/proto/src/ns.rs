@@ -96,6 +96,12 @@ pub const HINTS: &str = "urn:xmpp:hints";
 pub const CSI: &str = "urn:xmpp:csi:0";
 /// Jingle message initiation (XEP-0353).
 pub const JINGLE_MESSAGE: &str = "urn:xmpp:jingle-message:0";
+/// Reports beside blocking (XEP-0377).
+pub const REPORTING: &str = "urn:xmpp:reporting:1";
+/// Reported for unwanted messages (XEP-0377).
+pub const REPORTING_SPAM: &str = "urn:xmpp:reporting:spam";
+/// Reported for abuse (XEP-0377).
+pub const REPORTING_ABUSE: &str = "urn:xmpp:reporting:abuse";
 /// Stanza ids (XEP-0359).
 pub const STANZA_ID: &str = "urn:xmpp:sid:0";
 /// SASL2 (XEP-0388).

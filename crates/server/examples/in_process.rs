@@ -96,6 +96,7 @@ async fn main() -> anyhow::Result<()> {
         keep: Keep::Forever,
         registration: false,
         admins: Vec::new(),
+        public_vcards: false,
     };
     let config = Config {
         hosts: vec![host],

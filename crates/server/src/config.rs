@@ -59,6 +59,7 @@ pub(crate) struct Host {
     pub(crate) registration: Option<bool>,
     pub(crate) keep: Option<Keep>,
     pub(crate) admins: Vec<String>,
+    pub(crate) public_vcards: Option<bool>,
 }
 
 impl Host {
@@ -72,6 +73,7 @@ impl Host {
             registration: None,
             keep: None,
             admins: Vec::new(),
+            public_vcards: None,
         })
     }
 
@@ -128,6 +130,7 @@ pub(crate) struct Login {
 pub(crate) struct Accounts {
     pub(crate) registration: bool,
     pub(crate) registrations_per_address: u64,
+    pub(crate) public_vcards: bool,
     pub(crate) admins: Vec<String>,
     pub(crate) password_iterations: u64,
     pub(crate) token_lifetime: Duration,
@@ -190,6 +193,7 @@ pub(crate) struct Contact {
     pub(crate) sales: Vec<String>,
     pub(crate) security: Vec<String>,
     pub(crate) support: Vec<String>,
+    pub(crate) reports_to: String,
 }
 
 /// What helps clients outside XMPP (XEP-0215).

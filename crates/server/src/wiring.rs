@@ -132,6 +132,7 @@ pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
         domain: host.domain.clone(),
         keep: host.keep.unwrap_or(config.messages.keep),
         registration: host.registration.unwrap_or(accounts.registration),
+        public_vcards: host.public_vcards.unwrap_or(accounts.public_vcards),
         admins: admins(&host.admins),
     });
     posthaste_im::config::Config {
@@ -162,6 +163,7 @@ pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
             registrations_per_day: count(accounts.registrations_per_address),
         },
         contacts: contacts(&config.contact),
+        reports_to: BareJid::parse(&config.contact.reports_to).ok(),
         admins: admins(&accounts.admins),
         external_services: external_services(&config.external_services),
     }

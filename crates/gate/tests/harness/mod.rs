@@ -222,6 +222,7 @@ async fn node() -> Arc<Node> {
         keep: Keep::Forever,
         registration: false,
         admins: Vec::new(),
+        public_vcards: false,
     };
     let config = Config {
         hosts: vec![host],

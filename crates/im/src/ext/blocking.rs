@@ -1,7 +1,7 @@
 //! A person can block others: those reach nobody here, learn nothing, and see the person offline.
 //!
 //! XEP-0191: Blocking Command, version 1.3. An entry is a JID of any form: a full JID blocks one resource, a bare JID
-//! a person, a domain all on it. Left out: telling a service about abuse (XEP-0377).
+//! a person, a domain all on it. Reports beside an entry are [`super::reports`]'.
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -12,6 +12,7 @@ use posthaste_proto::ns;
 use posthaste_proto::stanza::{IqType, Kind, MessageType, PresenceType, Stanza};
 use posthaste_proto::xml::Element;
 
+use super::reports::{self, Report};
 use super::{AccountIq, Answer, Asker, Ext, presence};
 use crate::contacts;
 use crate::error::WalkError;
@@ -192,6 +193,7 @@ fn list<'w>(walk: &'w mut Walk<'_>, _: Element) -> BoxFuture<'w, Answer> {
 fn block<'w>(walk: &'w mut Walk<'_>, command: Element) -> BoxFuture<'w, Answer> {
     async move {
         let jids = jids_of(&command)?;
+        let reports = reports_of(&command, &jids)?;
         if jids.is_empty() {
             // §3.2
             return Err(StanzaError::bad_request().into());
@@ -213,6 +215,8 @@ fn block<'w>(walk: &'w mut Walk<'_>, command: Element) -> BoxFuture<'w, Answer> 
             }
         }
         say_goodbye(walk);
+        // After the blocking, which happens whatever becomes of them (XEP-0377 §6).
+        reports::hear(walk, &reports);
         Ok(None)
     }
     .boxed()
@@ -256,6 +260,18 @@ fn jids_of(command: &Element) -> Result<Vec<Jid>, WalkError> {
             Ok(Jid::parse(jid).map_err(|_| StanzaError::jid_malformed())?)
         })
         .collect()
+}
+
+fn reports_of(command: &Element, jids: &[Jid]) -> Result<Vec<Report>, WalkError> {
+    let items = command
+        .children()
+        .filter(|child| child.is("item", ns::BLOCKING));
+    let reports = jids
+        .iter()
+        .zip(items)
+        .map(|(jid, item)| reports::read(jid, item));
+    let reports = reports.collect::<Result<Vec<_>, _>>()?;
+    Ok(reports.into_iter().flatten().collect())
 }
 
 fn items(name: &'static str, jids: &[Jid]) -> Element {

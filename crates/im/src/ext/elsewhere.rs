@@ -24,6 +24,7 @@ pub const HEART: &[&Ext] = &[
     &named("Data Forms", 4, "2.13.2"),
     &named("Chat State Notifications", 85, "2.1"),
     &named("Service Discovery Extensions", 128, "1.0.1"),
+    &named("Roster Item Exchange", 144, "1.1.1"),
     &named("vCard-Based Avatars", 153, "1.1.1"),
     &named("Contact Addresses for XMPP Services", 157, "1.1.1"),
     &Ext {

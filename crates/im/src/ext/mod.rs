@@ -25,6 +25,7 @@ pub mod private;
 pub mod pubsub;
 pub mod push;
 pub mod register;
+pub mod reports;
 pub mod roster;
 mod stored_xml;
 pub mod time;
@@ -68,6 +69,7 @@ pub const ALL: &[&Ext] = &[
     &ping::EXT,
     &time::EXT,
     &external_services::EXT,
+    &reports::EXT,
     &commands::EXT,
     &administration::EXT,
     &carbons::EXT,

@@ -1,4 +1,5 @@
-//! People can publish a card with their name and picture, and everybody can read it.
+//! People can publish a card with their name and picture, and their contacts can read it, or everybody where the host
+//! allows it.
 //!
 //! XEP-0054: vcard-temp, version 1.3.0. The hashes that announce a new picture (XEP-0153) are put into presence by
 //! clients and pass through. The content is not checked beyond its size.
@@ -6,11 +7,14 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use posthaste_proto::error::StanzaError;
+use posthaste_proto::jid::BareJid;
 use posthaste_proto::ns;
 use posthaste_proto::stanza::IqType;
 use posthaste_proto::xml::Element;
 
 use super::{AccountIq, Answer, Asker, Ext, avatar, stored_xml};
+use crate::contacts;
+use crate::error::WalkError;
 use crate::tables;
 use crate::walk::Walk;
 
@@ -42,10 +46,14 @@ pub const EXT: Ext = Ext {
 
 fn get<'w>(walk: &'w mut Walk<'_>, _: Element) -> BoxFuture<'w, Answer> {
     async {
-        let card = walk.get(tables::VCARD).await?;
-        let card = card.map(stored_xml::decode).transpose()?;
         let from = walk.stanza.from.as_ref();
         let who = from.ok_or_else(StanzaError::bad_request)?.to_bare();
+        let card = match may_read(walk, &who).await? {
+            true => walk.get(tables::VCARD).await?,
+            // What is left is the picture, if its node is open to them.
+            false => None,
+        };
+        let card = card.map(stored_xml::decode).transpose()?;
         match avatar::show(walk, card, &who).await? {
             Some(card) => Ok(Some(card)),
             None if walk.is_from_owner() => Err(StanzaError::item_not_found().into()),
@@ -54,6 +62,14 @@ fn get<'w>(walk: &'w mut Walk<'_>, _: Element) -> BoxFuture<'w, Answer> {
         }
     }
     .boxed()
+}
+
+/// A vCard is for those who may see the presence, unless the host's setting says that it is for everybody.
+async fn may_read(walk: &Walk<'_>, who: &BareJid) -> Result<bool, WalkError> {
+    let config = walk.node.config();
+    let host = config.host(walk.home.jid.domain());
+    let is_open = host.is_some_and(|host| host.public_vcards);
+    Ok(is_open || contacts::may_see_presence(walk, who).await?)
 }
 
 fn set<'w>(walk: &'w mut Walk<'_>, card: Element) -> BoxFuture<'w, Answer> {

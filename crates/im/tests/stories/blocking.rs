@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::harness::{World, chat, config};
 use posthaste_im::config::Config;
+use posthaste_im::ext::reports::MOST_AT_ONCE;
 use posthaste_kv::memory::MemoryKv;
+use posthaste_proto::jid::BareJid;
 
 const LIST: &str = "<iq type='get' id='l'><blocklist xmlns='urn:xmpp:blocking'/></iq>";
 
@@ -189,4 +191,79 @@ async fn bad_commands_and_full_lists_are_refused() {
             "{jid}"
         );
     }
+}
+
+fn reported(jid: &str, report: &str) -> String {
+    let report = format!("<report xmlns='urn:xmpp:reporting:1' {report}</report>");
+    format!(
+        "<iq type='set' id='c'><block xmlns='urn:xmpp:blocking'><item jid='{jid}'>{report}</item></block></iq>"
+    )
+}
+
+#[tokio::test]
+async fn a_report_reaches_the_operator_and_blocks_in_any_case() {
+    let config = Config {
+        reports_to: Some(BareJid::parse("nurse@example.org").unwrap()),
+        ..config()
+    };
+    let world = World::with(config, Arc::new(MemoryKv::new()));
+    let mut nurse = world.online("nurse", "kitchen").await;
+    let mut juliet = world.connect("juliet", "balcony").await;
+    let spam =
+        "reason='urn:xmpp:reporting:spam'><text>Never came trouble to my house like this.</text>";
+    let reply = juliet.asks(&reported("iago@spam.example", spam)).await;
+    assert!(reply.contains("type='result'"), "{reply}");
+    nurse
+        .receives(&[&[
+            "from='example.org'",
+            "<body>juliet@example.org has blocked and reported iago@spam.example (urn:xmpp:reporting:spam).\nNever came",
+            "<item xmlns='urn:xmpp:blocking' jid='iago@spam.example'><report xmlns='urn:xmpp:reporting:1'",
+        ]])
+        .await;
+    juliet
+        .asks(&reported(
+            "tybalt@spam.example",
+            "reason='urn:xmpp:reporting:abuse'>",
+        ))
+        .await;
+    assert!(juliet.asks(LIST).await.contains("tybalt@spam.example"));
+    let stats = &world.node.stats;
+    assert_eq!(
+        (stats.spam_reports.value(), stats.abuse_reports.value()),
+        (1, 1)
+    );
+
+    let reply = juliet.asks(&reported("paris@spam.example", ">")).await;
+    assert!(reply.contains("bad-request"), "{reply}");
+    assert!(
+        !juliet.asks(LIST).await.contains("paris"),
+        "an error blocks nobody"
+    );
+}
+
+#[tokio::test]
+async fn an_operator_gets_so_many_reports_of_one_command() {
+    let config = Config {
+        reports_to: Some(BareJid::parse("nurse@example.org").unwrap()),
+        ..config()
+    };
+    let world = World::with(config, Arc::new(MemoryKv::new()));
+    let mut nurse = world.online("nurse", "kitchen").await;
+    let mut juliet = world.connect("juliet", "balcony").await;
+    let item = |n: usize| {
+        format!(
+            "<item jid='s{n}@spam.example'><report xmlns='urn:xmpp:reporting:1' reason='urn:xmpp:reporting:spam'/></item>"
+        )
+    };
+    let items: String = (0..=MOST_AT_ONCE).map(item).collect();
+    juliet
+        .asks(&format!(
+            "<iq type='set' id='c'><block xmlns='urn:xmpp:blocking'>{items}</block></iq>"
+        ))
+        .await;
+    assert_eq!(nurse.receives_until_quiet().await.len(), MOST_AT_ONCE);
+    assert_eq!(
+        world.node.stats.spam_reports.value(),
+        MOST_AT_ONCE as u64 + 1
+    );
 }

@@ -1,6 +1,9 @@
 //! Bookmarks, pictures and read markers live in nodes and are seen the old way too (XEP-0402, 0398, 0490).
 
-use crate::harness::{Client, World};
+use std::sync::Arc;
+
+use crate::harness::{Client, World, config};
+use posthaste_kv::memory::MemoryKv;
 
 const ROOMS: &str = "urn:xmpp:bookmarks:1";
 
@@ -161,7 +164,9 @@ async fn a_picture_in_the_vcard_is_published_and_the_other_way_round() {
 
 #[tokio::test]
 async fn a_picture_for_contacts_is_not_in_a_strangers_vcard() {
-    let world = World::new();
+    let mut config = config();
+    config.hosts[0].public_vcards = true;
+    let world = World::with(config, Arc::new(MemoryKv::new()));
     let mut juliet = world.online("juliet", "balcony").await;
     juliet
         .asks(&pubsub("set", "<publish node='urn:xmpp:avatar:data'><item id='abc'><data xmlns='urn:xmpp:avatar:data'>AAAA</data></item></publish>"))

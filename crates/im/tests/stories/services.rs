@@ -102,8 +102,9 @@ async fn an_account_shows_itself_to_its_owner_and_contacts_only() {
 }
 
 #[tokio::test]
-async fn everybody_reads_a_vcard_and_its_owner_writes_it() {
+async fn who_sees_the_presence_reads_the_vcard_and_its_owner_writes_it() {
     let world = World::new();
+    world.befriend("romeo", "juliet").await;
     let mut juliet = world.connect("juliet", "balcony").await;
     let mut romeo = world.connect("romeo", "orchard").await;
     let read = get("juliet@example.org", "<vCard xmlns='vcard-temp'/>");
@@ -115,7 +116,7 @@ async fn everybody_reads_a_vcard_and_its_owner_writes_it() {
             .await
             .contains("item-not-found")
     );
-    // A stranger cannot tell an empty card from an account that does not exist.
+    // Others cannot tell an empty card from an account that does not exist.
     let nobody = romeo.asks(&read.replace("juliet", "nobody")).await;
     assert!(nobody.contains("service-unavailable"));
     assert_eq!(romeo.asks(&read).await, nobody.replace("nobody", "juliet"));
@@ -132,6 +133,29 @@ async fn everybody_reads_a_vcard_and_its_owner_writes_it() {
             .await
             .contains("<vCard xmlns='vcard-temp'><FN>Juliet &amp; Co</FN></vCard>")
     );
+    let mut nurse = world.connect("nurse", "kitchen").await;
+    assert_eq!(
+        nurse
+            .asks(&read)
+            .await
+            .replace("nurse", "romeo")
+            .replace("kitchen", "orchard"),
+        nobody.replace("nobody", "juliet")
+    );
+}
+
+#[tokio::test]
+async fn a_host_can_open_its_vcards_to_everybody() {
+    let mut config = config();
+    config.hosts[0].public_vcards = true;
+    let world = World::with(config, Arc::new(MemoryKv::new()));
+    let mut juliet = world.connect("juliet", "balcony").await;
+    let mut nurse = world.connect("nurse", "kitchen").await;
+    juliet
+        .asks("<iq type='set' id='w'><vCard xmlns='vcard-temp'><FN>Juliet</FN></vCard></iq>")
+        .await;
+    let read = get("juliet@example.org", "<vCard xmlns='vcard-temp'/>");
+    assert!(nurse.asks(&read).await.contains("<FN>Juliet</FN>"));
 }
 
 #[tokio::test]

@@ -100,6 +100,15 @@ pub(crate) const HOST_KEYS: &[Key<Host>] = &[
         },
     },
     Key {
+        name: "public_vcards",
+        doc: &["Whether anyone may read the vCards of this host's accounts."],
+        reload: true,
+        value: Value::OwnSwitch {
+            example: true,
+            field: |h| &mut h.public_vcards,
+        },
+    },
+    Key {
         name: "admins",
         doc: &["Who administers this host from a client, beside accounts.admins."],
         reload: true,

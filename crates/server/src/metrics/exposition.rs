@@ -115,7 +115,7 @@ fn stanzas(page: &mut Page, stats: &Stats) {
         "kind",
         kinds(&stats.stanzas_out),
     );
-    let counters: [(&str, &str, &Counter); 8] = [
+    let counters: [(&str, &str, &Counter); 10] = [
         (
             "posthaste_log_appends_total",
             "Messages appended to logs.",
@@ -155,6 +155,16 @@ fn stanzas(page: &mut Page, stats: &Stats) {
             "posthaste_queue_refusals_total",
             "Stanzas that found no room in a slow session's queue.",
             &stats.refused_by_queue,
+        ),
+        (
+            "posthaste_spam_reports_total",
+            "Senders blocked and reported for spam.",
+            &stats.spam_reports,
+        ),
+        (
+            "posthaste_abuse_reports_total",
+            "Senders blocked and reported for abuse or another reason.",
+            &stats.abuse_reports,
         ),
     ];
     for (name, help, counter) in counters {

@@ -63,6 +63,7 @@ pub fn config() -> Config {
             keep: Keep::Forever,
             registration: true,
             admins: Vec::new(),
+            public_vcards: false,
         }],
         ..Config::default()
     }

@@ -71,6 +71,18 @@ pub(super) const ACCOUNTS: Section = Section {
             },
         },
         Key {
+            name: "public_vcards",
+            doc: &[
+                "Whether anyone may read an account's vCard (XEP-0054); else only who may see its presence does,",
+                "and others get no more than an avatar that is published for everybody.",
+            ],
+            reload: true,
+            value: Value::Switch {
+                default: false,
+                field: |c| &mut c.accounts.public_vcards,
+            },
+        },
+        Key {
             name: "admins",
             doc: &[
                 "Accounts that administer the whole server from any client (XEP-0133), such as",
@@ -375,6 +387,22 @@ pub(super) const CONTACT: Section = Section {
                 default: &[],
                 check: check_uri,
                 field: |c| &mut c.contact.support,
+            },
+        },
+        Key {
+            name: "reports_to",
+            doc: &[
+                "The account that gets a message when a user blocks somebody for spam or abuse (XEP-0377), such as",
+                "\"abuse@example.org\"; empty: reports are only counted.",
+            ],
+            reload: true,
+            value: Value::Text {
+                default: "",
+                check: |text| match text {
+                    "" => Ok(()),
+                    text => check_account(text),
+                },
+                field: |c| &mut c.contact.reports_to,
             },
         },
     ],
