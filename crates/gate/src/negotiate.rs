@@ -381,12 +381,17 @@ impl Desk {
         if !request.active {
             connection.set_inactive(true);
         }
+        // XEP-0386 §4: where the archive ends at this moment, so that the client knows what to ask it for.
+        let metadata = match request.bind2 {
+            true => connection.archive_metadata().await,
+            false => None,
+        };
         let jid = connection.jid().clone();
         self.connection = Some(connection);
         Answer::Bound(Box::new(Bound {
             jid,
             sm,
-            extra: Vec::new(),
+            extra: metadata.into_iter().collect(),
         }))
     }
 

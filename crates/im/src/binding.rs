@@ -17,7 +17,7 @@ use crate::home::{Attendee, HomeState};
 use crate::node::Node;
 use crate::pipeline;
 use crate::router::Envelope;
-use crate::session::{Item, Lag, Session, SessionId, Taken, What};
+use crate::session::{Item, Lag, Session, SessionId, What};
 use crate::walk::Walk;
 
 /// Which resource a client wants.
@@ -251,12 +251,11 @@ impl Node {
         }
         let mut errors = Vec::new();
         for Item { what, xml, .. } in items {
-            match what {
-                What::Logged { id, waits, .. } => {
-                    state.note_handed_back(session.id, Taken { id, waits });
-                }
-                What::Presence { .. } | What::Passing => {}
-                What::Iq => errors.extend(self.undeliverable(xml)),
+            if let Some(taken) = what.taken() {
+                state.note_handed_back(session.id, taken);
+            }
+            if what == What::Iq {
+                errors.extend(self.undeliverable(xml));
             }
         }
         if let Some(device) = state.device(session.id) {

@@ -12,7 +12,7 @@ use posthaste_proto::xml::Element;
 use crate::codec;
 use crate::devices::of_session;
 use crate::error::WalkError;
-use crate::ext::carbons;
+use crate::ext::{carbons, mam};
 use crate::home::{Attendee, Home, HomeState};
 use crate::log::{ArchiveId, Delivery, Entry};
 use crate::node::Node;
@@ -63,21 +63,50 @@ fn give_up(node: &Node, session: &Session, error: &WalkError) {
 /// Gives queued entries their bytes, after a resumption.
 async fn load_queued(node: &Node, state: &HomeState, session: &Session) -> Result<(), WalkError> {
     let wanted = session.state().to_load(PAGE);
-    for (_, id, form) in wanted {
-        match node
-            .kv()
-            .get(&state.partition, &tables::log_key(id))
-            .await?
-        {
+    let limits = node.config().queue;
+    for (count, what) in wanted.into_iter().enumerate() {
+        let Some(id) = what.log_id() else { continue };
+        // Half of the room stays free for what happens meanwhile. At least one is loaded, however long.
+        if count > 0 && session.state().room(limits).1 < limits.bytes / 2 {
+            break;
+        }
+        let key = tables::log_key(id);
+        match node.kv().get(&state.partition, &key).await? {
             Some(value) => {
                 let entry = Entry::decode(value)?;
-                let xml = carbons::shown_as(form, &state.jid, &session.jid, &entry.stanza);
-                session.state().loaded(id, &xml);
+                if let Some(xml) = shown(state, session, what, id, &entry) {
+                    session.state().loaded(what, &xml);
+                }
             }
-            None => session.state().vanished(id),
+            None => session.state().vanished(what),
         }
     }
     Ok(())
+}
+
+/// A log entry as this session is shown it.
+fn shown(
+    state: &HomeState,
+    session: &Session,
+    what: What,
+    id: ArchiveId,
+    entry: &Entry,
+) -> Option<Bytes> {
+    let (account, to) = (&state.jid, &session.jid);
+    match what {
+        What::Logged { form, .. } => Some(carbons::shown_as(
+            form,
+            account,
+            to,
+            &entry.stanza,
+            Some(id),
+        )),
+        What::Archived { query, .. } => {
+            let name = session.state().query_name(query);
+            Some(mam::shown(name.as_deref(), id, account, to, entry))
+        }
+        What::Presence { .. } | What::Passing | What::Iq => None,
+    }
 }
 
 /// Reads the next page for a session that lags, if its queue is empty.
@@ -227,7 +256,8 @@ fn take(
     } else {
         delayed(state, id, &entry.stanza)?
     };
-    let xml = carbons::shown_as(form, &state.jid, &session.jid, &stanza);
+    let shown_id = entry.archive.then_some(id);
+    let xml = carbons::shown_as(form, &state.jid, &session.jid, &stanza, shown_id);
     Ok(Some(Item {
         what: What::Logged { id, form, waits },
         xml: Some(xml),

@@ -148,6 +148,11 @@ impl Reader {
         String::from_utf8(bytes.into()).map_err(|_| self.corrupt("a text in it is not UTF-8"))
     }
 
+    /// Is nothing left?
+    pub fn is_empty(&self) -> bool {
+        self.left.is_empty()
+    }
+
     /// All that is left.
     pub fn rest(self) -> Bytes {
         self.left

@@ -25,6 +25,7 @@ use posthaste_proto::xml::Element;
 
 use crate::catch_up;
 use crate::clock::Timestamp;
+use crate::ext::mam;
 use crate::home::Home;
 use crate::node::Node;
 use crate::pipeline;
@@ -261,6 +262,12 @@ impl Connection {
         {
             attendee.carbons = true;
         }
+    }
+
+    /// The ends of the archive (XEP-0313 §5), if the store can say.
+    pub async fn archive_metadata(&self) -> Option<Element> {
+        let state = self.home.lock(&self.node).await.ok()?;
+        mam::archive_metadata(&self.node, &state).await.ok()
     }
 
     /// XEP-0352: the client is (in)active.

@@ -319,6 +319,19 @@ impl HomeState {
         }
     }
 
+    /// A session has an entry in its queue because it asked the archive for it: until it is known whether it takes it,
+    /// the entry waits for nobody.
+    pub(crate) fn note_from_archive(&mut self, session: SessionId, id: ArchiveId, waits: bool) {
+        if waits {
+            self.delivery.flying(id, 1);
+        }
+        if let Some(device) = self.device(session)
+            && device.reading.is_waiting(id)
+        {
+            device.reading.flying(id, 1);
+        }
+    }
+
     /// A session that has ended had this entry in its queue.
     pub(crate) fn note_handed_back(&mut self, session: SessionId, Taken { id, waits }: Taken) {
         if waits {

@@ -9,13 +9,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use posthaste_kv::{Kv, Partition, Scan, prefix_end};
 use posthaste_proto::jid::{BareJid, Jid};
+use posthaste_proto::xep::mam::Prefs;
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
 use crate::clock::Timestamp;
+use crate::conversations::{self, Covered, Recent};
 use crate::devices::{self, Device};
 use crate::error::WalkError;
 use crate::ext::blocking::BlockList;
 use crate::ext::caps::ClientKind;
+use crate::ext::mam;
 use crate::ext::pubsub::pep::Audience;
 use crate::ext::push::registration::{self, Registration};
 use crate::log::{ArchiveId, Cursor, Delivery};
@@ -164,6 +167,10 @@ pub struct HomeState {
     pub devices: Vec<Device>,
     /// Where notifications for its clients are published (XEP-0357), the oldest registration first.
     pub push: Vec<Registration>,
+    /// What has been logged and is not in the index of conversations yet.
+    pub recent: Recent,
+    /// Whose messages are archived (XEP-0441), if the owner has said so.
+    pub archive_prefs: Option<Box<Prefs>>,
     /// The session that is taking what waited; a second one does not take part of it away.
     pub drainer: Option<SessionId>,
     /// Entries that leave the log as soon as they are delivered, whatever the retention (XEP-0334 no-permanent-store).
@@ -193,6 +200,8 @@ impl HomeState {
             sessions: Vec::new(),
             blocked: BlockList::load(kv, &partition).await?,
             delivery,
+            recent: Recent::new(Covered::load(kv, &partition).await?),
+            archive_prefs: mam::load_prefs(kv, &partition).await?,
             drainer: None,
             transient: Vec::new(),
             kept_from: ArchiveId(0),
@@ -202,6 +211,7 @@ impl HomeState {
             jid: jid.clone(),
             partition,
         };
+        conversations::replay(node, &mut state).await?;
         session_store::restore(node, &mut state).await?;
         Ok(state)
     }
@@ -212,13 +222,19 @@ impl HomeState {
         self.has_account = kv.get(&self.partition, tables::ACCOUNT).await?.is_some();
         self.blocked = BlockList::load(kv, &self.partition).await?;
         self.push = registration::load(kv, &self.partition).await?;
+        self.archive_prefs = mam::load_prefs(kv, &self.partition).await?;
         Ok(())
     }
 
     /// Is there nothing that memory alone knows?
     fn is_idle(&self) -> bool {
         let expects_push = self.push.iter().any(|r| r.run.due.is_some());
-        self.sessions.is_empty() && !self.has_unsaved_cursors() && !expects_push
+        self.sessions.is_empty() && !self.has_unsaved() && !expects_push
+    }
+
+    /// Is there something in memory that the store does not say yet?
+    pub fn has_unsaved(&self) -> bool {
+        self.has_unsaved_cursors() || !self.recent.is_empty()
     }
 
     /// The sessions but one.

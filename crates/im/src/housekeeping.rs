@@ -7,6 +7,7 @@ use std::time::Duration;
 use posthaste_kv::Batch;
 use posthaste_proto::jid::BareJid;
 
+use crate::conversations;
 use crate::error::WalkError;
 use crate::ext::push;
 use crate::home::Home;
@@ -77,19 +78,17 @@ impl Node {
         }
     }
 
-    /// Saves how far a home's log has been delivered, and drops what need not be kept.
+    /// Saves how far a home's log has been delivered and what is new in its conversations, and drops what need not be kept.
     async fn save_delivery(&self, home: &Home) -> Result<(), WalkError> {
         let mut state = home.lock(self).await?;
         state.listed_dirty = false;
-        if !state.has_unsaved_cursors() {
+        if !state.has_unsaved() {
             return Ok(());
         }
         let mut batch = Batch::new(state.partition.clone());
-        state.save_cursors(&mut batch);
         let upto = state.delivered_upto();
         retention::drop_old(self, &mut state, upto, &mut batch);
-        self.kv().commit(batch)?;
-        Ok(())
+        conversations::save(self, &mut state, batch).await
     }
 
     /// The server goes down: every session that may be resumed is put into the store, so that it can be resumed after

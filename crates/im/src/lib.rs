@@ -17,6 +17,7 @@ pub mod codec;
 pub mod config;
 pub mod connection;
 pub mod contacts;
+pub mod conversations;
 pub mod devices;
 pub mod error;
 pub mod ext;

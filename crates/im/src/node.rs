@@ -185,7 +185,7 @@ impl Node {
     }
 
     pub(crate) fn note_dirty(&self, home: &Arc<Home>, state: &mut HomeState) {
-        if state.has_unsaved_cursors() && !state.listed_dirty {
+        if state.has_unsaved() && !state.listed_dirty {
             state.listed_dirty = true;
             self.dirty
                 .lock()

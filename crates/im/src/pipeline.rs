@@ -11,14 +11,15 @@ use posthaste_proto::error::StanzaError;
 use posthaste_proto::jid::Jid;
 use posthaste_proto::ns;
 use posthaste_proto::stanza::{IqType, Kind, MessageType};
-use posthaste_proto::xml::Element;
 use smallvec::SmallVec;
 
 use crate::config::Keep;
 use crate::devices;
 use crate::error::WalkError;
 use crate::ext::pubsub::pep;
-use crate::ext::{self, avatar, blocking, caps, carbons, displayed, last_activity, presence, push};
+use crate::ext::{
+    self, avatar, blocking, caps, carbons, displayed, last_activity, mam, presence, push,
+};
 use crate::log::Entry;
 use crate::router::Place;
 use crate::session::{Form, What};
@@ -38,7 +39,7 @@ pub async fn sent(walk: &mut Walk<'_>) -> Result<(), WalkError> {
         Kind::Message(_) => {
             // Before the archive and the copies: nobody but the own devices is to learn of it (XEP-0490 §4.2).
             displayed::publish(walk).await?;
-            sent_message(walk)
+            sent_message(walk).await
         }
         Kind::Presence(_) => {
             // Before anybody sees it: contacts and rooms learn of the picture by its hash.
@@ -53,7 +54,7 @@ pub async fn sent(walk: &mut Walk<'_>) -> Result<(), WalkError> {
     }
 }
 
-fn sent_message(walk: &mut Walk<'_>) -> Result<(), WalkError> {
+async fn sent_message(walk: &mut Walk<'_>) -> Result<(), WalkError> {
     let own = walk.home.jid.clone();
     let Some(to) = &walk.stanza.to else {
         // RFC 6120 §10.3.1: a message without an address is for the account's own bare JID.
@@ -64,6 +65,7 @@ fn sent_message(walk: &mut Walk<'_>) -> Result<(), WalkError> {
     // A note to oneself is logged and shown once, by the receiving walk.
     if to.to_bare() != own {
         walk.weight = weigh(&walk.stanza, Way::Sent);
+        mam::weigh_preferences(walk).await?;
         let xml = walk.stanza.encode();
         // Before the carbons: what other devices copy must be found in the archive under the same id.
         archive_own_copy(walk, &xml);
@@ -157,21 +159,23 @@ async fn received_message(walk: &mut Walk<'_>, kind: MessageType) -> Result<(), 
     // Before the id of this home goes in: a sender cannot have assigned it.
     strip_forged(walk);
     walk.weight = weigh(&walk.stanza, Way::Received);
+    mam::weigh_preferences(walk).await?;
     let recipients = choose_recipients(walk, kind)?;
     if !walk.weight.is_logged() {
         let xml = walk.stanza.encode();
         for (session, form) in recipients {
-            let shown = carbons::shown_as(form, &walk.home.jid, &session.jid, &xml);
+            let shown = carbons::shown_as(form, &walk.home.jid, &session.jid, &xml, None);
             walk.deliver(&session, What::Passing, shown, walk.weight.hold);
         }
         return push::notify::notify(walk).await;
     }
     // The id goes into the stanza before anyone sees it: live, copied, offline and archived it is the same (XEP-0359).
     let id = walk.next_archive_id();
-    let stanza_id = Element::new("stanza-id", ns::STANZA_ID)
-        .with_attr("id", id.to_string())
-        .with_attr("by", walk.home.jid.as_str());
-    walk.stanza.push_child(&stanza_id);
+    // What is not archived has none: clients ask the archive what came after the last id they saw (XEP-0313 §3.6).
+    if walk.weight.archive {
+        let stanza_id = carbons::stanza_id(&walk.home.jid, id);
+        walk.stanza.push_child(&stanza_id);
+    }
     let xml = walk.stanza.encode();
     let Weight {
         archive,
@@ -188,7 +192,7 @@ async fn received_message(walk: &mut Walk<'_>, kind: MessageType) -> Result<(), 
     };
     walk.append(id, &entry);
     for (session, form) in recipients {
-        let shown = carbons::shown_as(form, &walk.home.jid, &session.jid, &xml);
+        let shown = carbons::shown_as(form, &walk.home.jid, &session.jid, &xml, None);
         walk.deliver_logged(&session, form, shown, walk.weight.hold);
     }
     // Last: whom it reaches is known by now.

@@ -8,6 +8,7 @@ use posthaste_proto::jid::BareJid;
 
 use crate::clock::Timestamp;
 use crate::config::Keep;
+use crate::conversations::{self, Covered};
 use crate::devices;
 use crate::error::WalkError;
 use crate::home::HomeState;
@@ -17,6 +18,10 @@ use crate::tables;
 
 /// Homes visited in one second: a million accounts take eight hours, in which nothing gets much older.
 const VISITS_PER_ROUND: usize = 32;
+
+/// The index of conversations is cleared of what the log has dropped once so much has gathered: a day. Until then it is
+/// not in the way, since no query looks for what is older than the log.
+const PRUNE_MILLIS: u64 = 86_400_000;
 
 /// The round's place in the store: the last partition visited.
 #[derive(Debug, Default)]
@@ -29,6 +34,7 @@ pub fn drop_old(node: &Node, state: &mut HomeState, upto: ArchiveId, batch: &mut
         if next > state.kept_from {
             batch.delete_range(tables::log_key(state.kept_from), tables::log_key(next));
             state.kept_from = next;
+            state.recent.forget(old);
         }
     }
     state.transient.retain(|id| {
@@ -85,12 +91,11 @@ impl Node {
             return Ok(());
         };
         // Looks before it loads the home: nearly always there is nothing to do.
-        let oldest = Scan::range(tables::log_key(ArchiveId(0)), prefix_end(tables::LOG), 1);
-        let rows = self.kv().scan(partition, oldest).await?;
-        let oldest = rows
-            .first()
-            .and_then(|(key, _)| tables::key_id(tables::LOG, key));
-        if oldest.is_none_or(|oldest| oldest > horizon) {
+        let oldest = self.oldest_entry(partition).await?;
+        let Covered { indexed, pruned } = Covered::load(self.kv(), partition).await?;
+        let gone_from = oldest.unwrap_or(ArchiveId(indexed.0.saturating_add(1)));
+        let to_prune = gone_from.timestamp().since(pruned.timestamp()) > PRUNE_MILLIS;
+        if !to_prune && oldest.is_none_or(|oldest| oldest > horizon) {
             return Ok(());
         }
         let home = self.home(jid);
@@ -101,6 +106,16 @@ impl Node {
         if !batch.is_empty() {
             self.kv().commit(batch)?;
         }
-        Ok(())
+        let oldest = self.oldest_entry(partition).await?;
+        let gone_from = oldest.unwrap_or(ArchiveId(indexed.0.saturating_add(1)));
+        conversations::prune(self, &mut state, gone_from).await
+    }
+
+    async fn oldest_entry(&self, partition: &Partition) -> Result<Option<ArchiveId>, WalkError> {
+        let oldest = Scan::range(tables::log_key(ArchiveId(0)), prefix_end(tables::LOG), 1);
+        let rows = self.kv().scan(partition, oldest).await?;
+        Ok(rows
+            .first()
+            .and_then(|(key, _)| tables::key_id(tables::LOG, key)))
     }
 }

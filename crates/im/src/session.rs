@@ -4,8 +4,8 @@
 //! (XEP-0198) allows resumption. What is in the log is held by id: memory holds its bytes only until they are written,
 //! and not at all while the reader is slow or away (then the session *lags*, and is caught up from the log).
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use bytes::Bytes;
@@ -45,6 +45,15 @@ pub enum What {
         /// Does the home account for its delivery?
         waits: bool,
     },
+    /// It is in the log, and was asked for by a query of the archive (XEP-0313).
+    Archived {
+        /// Its name in the log.
+        id: ArchiveId,
+        /// Which query ([`State::open_query`]).
+        query: u32,
+        /// Does the home account for its delivery?
+        waits: bool,
+    },
     /// Presence: only the newest of each sender counts.
     Presence {
         /// A hash of the sender's full JID.
@@ -65,6 +74,23 @@ pub struct Taken {
     pub waits: bool,
 }
 
+impl What {
+    /// Where its bytes can be read again.
+    pub fn log_id(self) -> Option<ArchiveId> {
+        self.taken().map(|taken| taken.id)
+    }
+
+    /// What the home is to know of when a session has taken it, or gives it up.
+    pub fn taken(self) -> Option<Taken> {
+        match self {
+            What::Logged { id, waits, .. } | What::Archived { id, waits, .. } => {
+                Some(Taken { id, waits })
+            }
+            What::Presence { .. } | What::Passing | What::Iq => None,
+        }
+    }
+}
+
 /// One stanza on its way to a session.
 #[derive(Clone, Debug)]
 pub struct Item {
@@ -74,6 +100,15 @@ pub struct Item {
     pub xml: Option<Bytes>,
     /// May it be held back while the client is inactive (XEP-0352)?
     pub hold: bool,
+}
+
+impl Item {
+    fn query(&self) -> Option<u32> {
+        match self.what {
+            What::Archived { query, .. } => Some(query),
+            _ => None,
+        }
+    }
 }
 
 /// What became of an item that was pushed.
@@ -174,6 +209,15 @@ pub struct State {
     lag: Option<Lag>,
     /// Log ids that were written on a stream without acknowledgements: as delivered as it gets.
     written_unmanaged: Vec<Taken>,
+    /// Queries of the archive whose results are in the queue.
+    queries: Option<Box<Queries>>,
+}
+
+/// Queries of the archive: their numbers, and the names that their results repeat.
+#[derive(Debug, Default)]
+struct Queries {
+    last: u32,
+    open: Vec<(u32, Option<Arc<str>>)>,
 }
 
 /// The state of stream management (XEP-0198) on a session.
@@ -281,7 +325,8 @@ impl State {
                 });
                 return Pushed::Lagging;
             }
-            What::Logged { .. } => {
+            What::Archived { .. } if full => return Pushed::Refused,
+            What::Logged { .. } | What::Archived { .. } => {
                 if self.detached_at.is_some() {
                     item.xml = None;
                 }
@@ -362,7 +407,7 @@ impl State {
             Some(sm) => {
                 sm.sent.send();
                 if let Some(item) = self.items.get_mut(unacked)
-                    && let What::Logged { .. } = item.what
+                    && item.what.log_id().is_some()
                     && let Some(xml) = item.xml.take()
                 {
                     self.held_bytes -= xml.len();
@@ -373,9 +418,7 @@ impl State {
                     return;
                 };
                 self.held_bytes -= item.xml.map_or(0, |xml| xml.len());
-                if let What::Logged { id, waits, .. } = item.what {
-                    self.written_unmanaged.push(Taken { id, waits });
-                }
+                self.written_unmanaged.extend(item.what.taken());
                 self.shrink();
             }
         }
@@ -401,9 +444,7 @@ impl State {
         let mut delivered = Vec::new();
         for item in self.items.drain(..count.min(self.items.len())) {
             self.held_bytes -= item.xml.map_or(0, |xml| xml.len());
-            if let What::Logged { id, waits, .. } = item.what {
-                delivered.push(Taken { id, waits });
-            }
+            delivered.extend(item.what.taken());
         }
         self.shrink();
         Ok(delivered)
@@ -413,7 +454,35 @@ impl State {
     fn shrink(&mut self) {
         if self.items.is_empty() && self.items.capacity() > 0 {
             self.items = VecDeque::new();
+            self.queries = None;
         }
+    }
+
+    /// Results of a query of the archive will come into the queue; they repeat its name. Answers its number.
+    pub fn open_query(&mut self, name: Option<&str>) -> u32 {
+        let used: HashSet<u32> = self.items.iter().filter_map(Item::query).collect();
+        let queries = self.queries.get_or_insert_default();
+        queries.open.retain(|(number, _)| used.contains(number));
+        queries.last = queries.last.wrapping_add(1);
+        queries.open.push((queries.last, name.map(Arc::from)));
+        queries.last
+    }
+
+    /// The number of a query with this name: results that were stored with their session come one by one.
+    pub fn query_named(&mut self, name: Option<&str>) -> u32 {
+        let open = self.queries.iter().flat_map(|queries| &queries.open);
+        let known = open.filter(|(_, known)| known.as_deref() == name);
+        match known.map(|(number, _)| *number).next() {
+            Some(number) => number,
+            None => self.open_query(name),
+        }
+    }
+
+    /// The name of a query, if it has one.
+    pub fn query_name(&self, query: u32) -> Option<Arc<str>> {
+        let open = &self.queries.as_ref()?.open;
+        let (_, name) = open.iter().find(|(number, _)| *number == query)?;
+        name.clone()
     }
 
     /// What was written on an unmanaged stream since the last call.
@@ -430,25 +499,21 @@ impl State {
                 && self.items.len() < limits.items)
     }
 
-    /// Items whose bytes must be read from the log, at most `most`, by their place in the queue.
-    pub fn to_load(&self, most: usize) -> Vec<(usize, ArchiveId, Form)> {
-        let waiting = self.items.iter().enumerate().skip(self.unacked());
+    /// Items whose bytes must be read from the log, at most `most`.
+    pub fn to_load(&self, most: usize) -> Vec<What> {
+        let waiting = self.items.iter().skip(self.unacked());
         waiting
-            .filter_map(|(place, item)| match (&item.xml, item.what) {
-                (None, What::Logged { id, form, .. }) => Some((place, id, form)),
-                _ => None,
-            })
+            .filter(|item| item.xml.is_none())
+            .map(|item| item.what)
             .take(most)
             .collect()
     }
 
     /// Gives a queued log entry its bytes back. The entry may have left the queue meanwhile.
-    pub fn loaded(&mut self, id: ArchiveId, xml: &Bytes) {
+    pub fn loaded(&mut self, what: What, xml: &Bytes) {
         let unacked = self.unacked();
         for item in self.items.iter_mut().skip(unacked) {
-            if let (What::Logged { id: of, .. }, None) = (item.what, &item.xml)
-                && of == id
-            {
+            if item.what == what && item.xml.is_none() {
                 self.held_bytes += xml.len();
                 item.xml = Some(xml.clone());
                 return;
@@ -458,17 +523,10 @@ impl State {
 
     /// A queued log entry is gone from the log (retention, retraction): it leaves the queue too. With stream
     /// management only unwritten items are ever looked for, so the counters stay true.
-    pub fn vanished(&mut self, id: ArchiveId) {
+    pub fn vanished(&mut self, what: What) {
         let unacked = self.unacked();
-        let place =
-            self.items
-                .iter()
-                .enumerate()
-                .skip(unacked)
-                .find_map(|(place, item)| match item.what {
-                    What::Logged { id: of, .. } if of == id => Some(place),
-                    _ => None,
-                });
+        let mut places = self.items.iter().enumerate().skip(unacked);
+        let place = places.find_map(|(place, item)| (item.what == what).then_some(place));
         if let Some(place) = place {
             self.items.remove(place);
         }
@@ -504,7 +562,7 @@ impl State {
         self.waker = None;
         self.held.keep_presence();
         for item in &mut self.items {
-            if let (What::Logged { .. }, Some(xml)) = (item.what, &item.xml) {
+            if let (Some(_), Some(xml)) = (item.what.log_id(), &item.xml) {
                 self.held_bytes -= xml.len();
                 item.xml = None;
             }
@@ -564,7 +622,7 @@ impl State {
     pub fn has_open_messages(&self) -> bool {
         let is_received = |item: &Item| match item.what {
             What::Logged { form, .. } => form != Form::CarbonSent,
-            What::Presence { .. } | What::Passing | What::Iq => false,
+            What::Archived { .. } | What::Presence { .. } | What::Passing | What::Iq => false,
         };
         self.lag.is_some() || self.items.iter().any(is_received)
     }

@@ -55,6 +55,11 @@ enum StoredItem {
         waits: bool,
     },
     Whole(Bytes),
+    Archived {
+        id: ArchiveId,
+        waits: bool,
+        query: Option<String>,
+    },
 }
 
 /// Stores the resumable sessions of a home. Answers how many.
@@ -129,6 +134,11 @@ fn snapshot(attendee: &Attendee, now: Timestamp) -> Option<Stored> {
         .items()
         .filter_map(|item| match (item.what, &item.xml) {
             (What::Logged { id, form, waits }, _) => Some(StoredItem::Logged { id, form, waits }),
+            (What::Archived { id, query, waits }, _) => Some(StoredItem::Archived {
+                id,
+                waits,
+                query: state.query_name(query).map(|name| name.to_string()),
+            }),
             (_, Some(xml)) => Some(StoredItem::Whole(xml.clone())),
             (_, None) => None,
         });
@@ -198,6 +208,19 @@ fn revive(node: &Node, state: &mut HomeState, stored: Stored, jid: FullJid) {
                 }
                 Item {
                     what: What::Logged { id, form, waits },
+                    xml: None,
+                    hold: false,
+                }
+            }
+            StoredItem::Archived {
+                id,
+                waits,
+                query: name,
+            } => {
+                state.note_from_archive(session.id, id, waits);
+                let query = queue.query_named(name.as_deref());
+                Item {
+                    what: What::Archived { id, query, waits },
                     xml: None,
                     hold: false,
                 }
@@ -274,6 +297,10 @@ fn encode(stored: &Stored) -> Bytes {
                 };
                 writer.u8(form).u8(u8::from(*waits)).u64(id.0);
             }
+            StoredItem::Archived { id, waits, query } => {
+                writer.u8(3).u8(u8::from(*waits)).u64(id.0);
+                writer.text(query.as_deref().unwrap_or_default());
+            }
             StoredItem::Whole(xml) => {
                 writer.u8(255).bytes(xml);
             }
@@ -336,6 +363,11 @@ fn decode_item(reader: &mut Reader) -> Result<StoredItem, Corrupt> {
         0 => Form::Direct,
         1 => Form::CarbonReceived,
         2 => Form::CarbonSent,
+        3 => {
+            let (waits, id) = (reader.u8()? != 0, ArchiveId(reader.u64()?));
+            let query = Some(reader.text()?).filter(|name| !name.is_empty());
+            return Ok(StoredItem::Archived { id, waits, query });
+        }
         255 => return Ok(StoredItem::Whole(reader.bytes()?)),
         _ => return Err(reader.corrupt("an item in it is of no known kind")),
     };
@@ -376,6 +408,11 @@ mod tests {
                     waits: false,
                 },
                 StoredItem::Whole(Bytes::from_static(b"<iq/>")),
+                StoredItem::Archived {
+                    id: ArchiveId(6),
+                    waits: true,
+                    query: Some("f27".into()),
+                },
             ],
             client: Some("d4565fa7".into()),
         };

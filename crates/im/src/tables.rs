@@ -25,6 +25,15 @@ pub const DEVICE: &[u8] = b"device/";
 pub const DEVICE_CURSOR: &[u8] = b"cursor/";
 /// `push/<service> NUL <node>`: a node of a push service ([`crate::ext::push::registration`]).
 pub const PUSH: &[u8] = b"push/";
+/// `conversation/<bare jid>`: what was said last and what is unread ([`crate::conversations::Conversation`]).
+pub const CONVERSATION: &[u8] = b"conversation/";
+/// `with/<bare jid>`, a NUL and `<archive id>`: which entries of the log are of one conversation, as rows of those that
+/// were saved together, named for the newest ([`crate::conversations`]).
+pub const WITH: &[u8] = b"with/";
+/// `indexed`: what of the log the index of conversations covers ([`crate::conversations::Covered`]).
+pub const INDEXED: &[u8] = b"indexed";
+/// `archive-prefs`: whose messages are archived ([`crate::ext::mam`]).
+pub const ARCHIVE_PREFS: &[u8] = b"archive-prefs";
 /// `roster/<bare jid>`: one contact ([`crate::roster`]).
 pub const ROSTER: &[u8] = b"roster/";
 /// `roster-summary`: the roster's version and counts ([`crate::roster::RosterSummary`]).
@@ -157,6 +166,22 @@ pub fn text_key(table: &[u8], text: &str) -> Bytes {
 /// A row of a pubsub node: the table, the node's name, and what the row is about.
 pub fn node_key(table: &[u8], node: &str, of: &[u8]) -> Bytes {
     [table, node.as_bytes(), b"\0", of].concat().into()
+}
+
+/// Where the index of one conversation begins. No JID holds a NUL, so that conversations do not mix.
+pub fn with_prefix(peer: &BareJid) -> Bytes {
+    [WITH, peer.as_str().as_bytes(), b"\0"].concat().into()
+}
+
+/// The key of a row of the index whose newest entry is `id`.
+pub fn with_key(peer: &BareJid, id: ArchiveId) -> Bytes {
+    id_key(&with_prefix(peer), id)
+}
+
+/// Whom a conversation is with.
+pub fn conversation_peer(key: &[u8]) -> Option<BareJid> {
+    let jid = std::str::from_utf8(key.strip_prefix(CONVERSATION)?).ok()?;
+    BareJid::parse(jid).ok()
 }
 
 /// The id at the end of a key made by [`log_key`] or [`outbox_key`]; `None` when the key is of another table.

@@ -9,12 +9,13 @@ use bytes::Bytes;
 use posthaste_kv::{Batch, Row, Scan, Ticket, prefix_end};
 use posthaste_proto::error::StanzaError;
 use posthaste_proto::jid::BareJid;
-use posthaste_proto::stanza::{IqType, Kind, Stanza};
+use posthaste_proto::stanza::{IqType, Kind, MessageType, Stanza};
 use smallvec::SmallVec;
 
 use crate::clock::Timestamp;
 use crate::codec;
 use crate::config::Keep;
+use crate::conversations;
 use crate::error::WalkError;
 use crate::home::{Home, HomeState};
 use crate::log::{ArchiveId, Entry};
@@ -54,6 +55,8 @@ pub struct Walk<'a> {
 struct Logged {
     id: ArchiveId,
     waits: bool,
+    archived: bool,
+    outgoing: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -149,6 +152,8 @@ impl<'a> Walk<'a> {
         self.logged = Some(Logged {
             id,
             waits: entry.offline && !entry.outgoing,
+            archived: entry.archive,
+            outgoing: entry.outgoing,
         });
         if entry.offline && !entry.archive {
             self.home.transient.push(id);
@@ -159,6 +164,24 @@ impl<'a> Walk<'a> {
     /// Has this walk appended an entry?
     pub fn has_logged(&self) -> bool {
         self.logged.is_some()
+    }
+
+    /// The id in the archive of the entry that this walk appended.
+    pub fn logged_id(&self) -> Option<ArchiveId> {
+        let logged = self.logged.as_ref();
+        logged
+            .filter(|logged| logged.archived)
+            .map(|logged| logged.id)
+    }
+
+    /// Hands something from the log to a session when the walk is flushed; its bytes are read when they are written.
+    pub fn deliver_by_id(&mut self, session: &Arc<Session>, what: What) {
+        let item = Item {
+            what,
+            xml: None,
+            hold: false,
+        };
+        self.deliveries.push((session.clone(), item));
     }
 
     /// Hands the logged entry to a session when the walk is flushed.
@@ -241,6 +264,12 @@ impl<'a> Walk<'a> {
         if self.batch.is_empty() {
             return Ok((Ticket::DURABLE, self.flush()));
         }
+        if self.home.recent.is_full() {
+            let nothing_else = Batch::new(self.home.partition.clone());
+            if let Err(error) = conversations::save(self.node, self.home, nothing_else).await {
+                return self.fail(error).await;
+            }
+        }
         let batch = std::mem::replace(&mut self.batch, Batch::new(self.home.partition.clone()));
         match self.node.kv().commit(batch) {
             Ok(ticket) => Ok((ticket, self.flush())),
@@ -270,7 +299,14 @@ impl<'a> Walk<'a> {
             let (what, xml) = (item.what, item.xml.clone());
             match session.state().push(item, limits) {
                 Pushed::Queued => {
-                    self.node.stats.stanzas_out.count(self.stanza.kind);
+                    let stats = &self.node.stats;
+                    match what {
+                        What::Archived { id, waits, .. } => {
+                            stats.stanzas_out.count(Kind::Message(MessageType::Normal));
+                            self.home.note_from_archive(session.id, id, waits);
+                        }
+                        _ => stats.stanzas_out.count(self.stanza.kind),
+                    }
                     if let What::Logged { .. } = what {
                         queued.push(session.id);
                     }
@@ -282,11 +318,21 @@ impl<'a> Walk<'a> {
                 }
             }
         }
-        if let Some(Logged { id, waits }) = self.logged {
+        if let Some(Logged {
+            id,
+            waits,
+            archived,
+            outgoing,
+        }) = self.logged
+        {
             if waits {
                 self.home.delivery.appended(id, queued.len());
             }
             self.home.note_for_devices(id, self.session, &queued);
+            if archived {
+                let HomeState { recent, jid, .. } = &mut *self.home;
+                recent.note(id, &self.stanza, outgoing, self.weight.message, jid);
+            }
         }
         self.node.note_dirty(self.place, self.home);
         out

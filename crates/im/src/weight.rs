@@ -19,6 +19,9 @@ pub struct Weight {
     pub hold: bool,
     /// A person wants to be told of it now, also when the device sleeps (XEP-0357).
     pub push: bool,
+    /// It is something said, so that it counts as unread until it has been seen (XEP-0430 §4). What only changes or
+    /// answers something said (a receipt, a marker, a reaction, a correction, a retraction) is not.
+    pub message: bool,
 }
 
 impl Weight {
@@ -43,6 +46,8 @@ pub enum Way {
 ///   `chat` do, unless a chat message holds nothing but a chat state.
 /// - XEP-0334 §4: `no-store` keeps a message out of the log, `no-permanent-store` out of the archive only,
 ///   `store` puts it in, `no-copy` (and XEP-0280's `private`) keeps it from other devices.
+/// - Reactions (XEP-0444), corrections (XEP-0308) and retractions (XEP-0424) are archived and copied like messages, but
+///   nobody is told of them as of something new.
 /// - Receipts (XEP-0184) and markers (XEP-0333) wait like messages: they are what the other side's check marks are made of.
 pub fn weigh(stanza: &Stanza, way: Way) -> Weight {
     let Kind::Message(kind) = stanza.kind else {
@@ -65,6 +70,7 @@ pub fn weigh(stanza: &Stanza, way: Way) -> Weight {
         hold: !content.is_lasting && !offline,
         // A room keeps its own history: what its occupant missed it can have later.
         push: content.is_for_a_person() && (offline || kind == MessageType::Groupchat),
+        message: waits && content.is_said(),
     }
 }
 
@@ -86,6 +92,10 @@ struct Content {
     is_encrypted: bool,
     /// Somebody calls (XEP-0353).
     is_call: bool,
+    /// A file, or a link to one.
+    is_file: bool,
+    /// Something that changes or answers a message that was said before; its body is for clients that do not know it.
+    is_about_another: bool,
 }
 
 impl Content {
@@ -106,6 +116,10 @@ impl Content {
         self.is_lasting = true;
         match (child.ns, child.name) {
             (ns::CLIENT, "body") => self.has_body = true,
+            (ns::OOB, "x") | (ns::FILE_SHARING, "file-sharing") => self.is_file = true,
+            (ns::REACTIONS, "reactions")
+            | (ns::CORRECTION, "replace")
+            | (ns::RETRACT, "retract") => self.is_about_another = true,
             (ns::RECEIPTS | ns::MARKERS, _) => self.is_im = true,
             (ns::CONFERENCE, "x") => self.is_invitation = true,
             (ns::OMEMO | ns::OMEMO_LEGACY, "encrypted") => {
@@ -124,9 +138,15 @@ impl Content {
         }
     }
 
-    /// Not a receipt, a marker, a reaction's trace or keys: something that a person wrote, or a call.
+    /// Something that a person wrote, or a call.
     fn is_for_a_person(&self) -> bool {
-        self.has_body || self.is_encrypted || self.is_invitation || self.is_call
+        self.is_said() || self.is_call
+    }
+
+    /// Not a receipt, a marker, a reaction or keys: something new to read, hear or see.
+    fn is_said(&self) -> bool {
+        let is_content = self.has_body || self.is_encrypted || self.is_file;
+        (is_content || self.is_invitation) && !self.is_about_another
     }
 
     /// The rules of XEP-0280 §6.1.
@@ -178,9 +198,15 @@ mod tests {
     const CALL: &str = "<propose xmlns='urn:xmpp:jingle-message:0' id='c'/>";
     const CALL_OVER: &str = "<retract xmlns='urn:xmpp:jingle-message:0' id='c'/>";
     const REACTION: &str = "<reactions xmlns='urn:xmpp:reactions:0' id='1'/>";
+    const REPLY: &str = "<reply xmlns='urn:xmpp:reply:0' to='a@b' id='1'/>";
+    const CORRECTION: &str = "<replace xmlns='urn:xmpp:message-correct:0' id='1'/>";
+    const RETRACTION: &str = "<retract xmlns='urn:xmpp:message-retract:1' id='1'/>";
+    const OOB: &str = "<x xmlns='jabber:x:oob'><url>https://a/b.jpg</url></x>";
+    const FILE: &str = "<file-sharing xmlns='urn:xmpp:sfs:0'/>";
+    const FALLBACK: &str = "<fallback xmlns='urn:xmpp:fallback:0'/>";
     const EVENT: &str = "<event xmlns='http://jabber.org/protocol/pubsub#event'/>";
 
-    /// The letters of what a message is worth: archive, offline, carbon, hold, push.
+    /// The letters of what a message is worth: archive, offline, carbon, hold, push, message.
     fn worth(kind: &str, content: &[&str], way: Way) -> String {
         let xml = format!("<message type='{kind}'>{}</message>", content.concat());
         let stanza = Stanza::parse(xml.as_bytes(), &Limits::default(), &StreamContext::client());
@@ -190,6 +216,7 @@ mod tests {
             carbon,
             hold,
             push,
+            message,
         } = weigh(&stanza.unwrap(), way);
         let letters = [
             (archive, 'a'),
@@ -197,6 +224,7 @@ mod tests {
             (carbon, 'c'),
             (hold, 'h'),
             (push, 'p'),
+            (message, 'm'),
         ];
         letters
             .into_iter()
@@ -208,30 +236,37 @@ mod tests {
     #[test]
     fn messages_are_worth_what_the_specifications_say() {
         for (kind, content, expected) in [
-            ("chat", &[BODY][..], "aocp"),
+            ("chat", &[BODY][..], "aocpm"),
             ("chat", &[], "ch"),
             ("chat", &[STATE], "ch"),
-            ("chat", &[BODY, STATE], "aocp"),
+            ("chat", &[BODY, STATE], "aocpm"),
             ("chat", &[RECEIPT], "aoc"),
             ("chat", &[MARKER], "aoc"),
             ("chat", &[MARKER, NO_STORE], "c"),
-            ("chat", &[BODY, NO_STORE], "c"),
-            ("chat", &[BODY, NO_PERMANENT], "ocp"),
+            ("chat", &[BODY, NO_STORE], "cm"),
+            ("chat", &[BODY, NO_PERMANENT], "ocpm"),
             ("chat", &[STATE, STORE], "aoc"),
-            ("chat", &[BODY, NO_COPY], "aop"),
-            ("chat", &[BODY, PRIVATE], "aop"),
-            ("normal", &[BODY], "aocp"),
+            ("chat", &[BODY, NO_COPY], "aopm"),
+            ("chat", &[BODY, PRIVATE], "aopm"),
+            ("normal", &[BODY], "aocpm"),
             ("normal", &[STATE], "ch"),
             ("normal", &[RECEIPT], "aoc"),
             ("normal", &[EVENT], "ao"),
-            ("normal", &[DIRECT], "aocp"),
-            ("normal", &[MEDIATED], "aocp"),
-            ("chat", &[OMEMO_MESSAGE, STORE], "aocp"),
+            ("normal", &[DIRECT], "aocpm"),
+            ("normal", &[MEDIATED], "aocpm"),
+            ("chat", &[OMEMO_MESSAGE, STORE], "aocpm"),
             ("chat", &[OMEMO_KEYS, STORE], "aoc"),
-            ("chat", &[OMEMO_2], "aocp"),
+            ("chat", &[OMEMO_2], "aocpm"),
             ("chat", &[CALL, STORE], "aocp"),
             ("chat", &[CALL_OVER, STORE], "aoc"),
+            ("chat", &[OOB], "aocpm"),
+            ("chat", &[FILE], "aocpm"),
+            ("chat", &[BODY, REPLY, FALLBACK], "aocpm"),
             ("chat", &[REACTION], "aoc"),
+            ("chat", &[REACTION, STORE], "aoc"),
+            ("chat", &[REACTION, BODY, FALLBACK], "aoc"),
+            ("chat", &[CORRECTION, BODY], "aoc"),
+            ("chat", &[RETRACTION, FALLBACK, BODY, STORE], "aoc"),
             ("headline", &[BODY], ""),
             ("headline", &[EVENT], ""),
             ("groupchat", &[BODY], "p"),
@@ -253,7 +288,7 @@ mod tests {
 
     #[test]
     fn private_messages_in_rooms_are_copied_on_the_way_out_only() {
-        assert_eq!(worth("chat", &[BODY, ROOM], Way::Sent), "aocp");
-        assert_eq!(worth("chat", &[BODY, ROOM], Way::Received), "aop");
+        assert_eq!(worth("chat", &[BODY, ROOM], Way::Sent), "aocpm");
+        assert_eq!(worth("chat", &[BODY, ROOM], Way::Received), "aopm");
     }
 }

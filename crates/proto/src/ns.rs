@@ -34,6 +34,8 @@ pub const PRE_APPROVAL: &str = "urn:xmpp:features:pre-approval";
 
 /// Data forms (XEP-0004).
 pub const DATA_FORMS: &str = "jabber:x:data";
+/// Validation of data forms (XEP-0122).
+pub const DATA_VALIDATE: &str = "http://jabber.org/protocol/xdata-validate";
 /// Last activity (XEP-0012).
 pub const LAST_ACTIVITY: &str = "jabber:iq:last";
 /// Disco info (XEP-0030).
@@ -88,6 +90,10 @@ pub const FORWARD: &str = "urn:xmpp:forward:0";
 pub const CORRECTION: &str = "urn:xmpp:message-correct:0";
 /// Message archive (XEP-0313).
 pub const MAM: &str = "urn:xmpp:mam:2";
+/// The archive's further fields, flipped pages and metadata (XEP-0313).
+pub const MAM_EXTENDED: &str = "urn:xmpp:mam:2#extended";
+/// The archive's field for messages of rooms (XEP-0313).
+pub const MAM_GROUPCHAT_FIELD: &str = "urn:xmpp:mam:2#groupchat-field";
 /// Chat markers (XEP-0333).
 pub const MARKERS: &str = "urn:xmpp:chat-markers:0";
 /// Processing hints (XEP-0334).
@@ -168,5 +174,9 @@ pub const EME: &str = "urn:xmpp:eme:0";
 pub const REACTIONS: &str = "urn:xmpp:reactions:0";
 /// Message retraction (XEP-0424).
 pub const RETRACT: &str = "urn:xmpp:message-retract:1";
+/// The archive replaces what was retracted by tombstones (XEP-0424).
+pub const RETRACT_TOMBSTONE: &str = "urn:xmpp:message-retract:1#tombstone";
+/// Stateless file sharing (XEP-0447).
+pub const FILE_SHARING: &str = "urn:xmpp:sfs:0";
 /// Out-of-band data in messages (XEP-0066).
 pub const OOB: &str = "jabber:x:oob";

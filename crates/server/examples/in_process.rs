@@ -3,12 +3,14 @@
 //! ```text
 //! cargo run --release --example in_process -- idle [SESSIONS]
 //! cargo run --release --example in_process -- chat [PAIRS] [MESSAGES]
+//! cargo run --release --example in_process -- archive [MESSAGES]
 //! ```
 //!
 //! `idle` binds sessions (stream management, carbons, presence) on the embedded store in a temporary folder and prints
 //! the process's memory per session as it climbs; it stops before the machine's memory runs out. Not in the figure:
 //! the gate's task, the socket and TLS of each. `chat` lets pairs write to each other and prints what a message costs
-//! in CPU time from parsed stanza to encoded delivery, each sender's ack durable.
+//! in CPU time from parsed stanza to encoded delivery, each sender's ack durable. `archive` fills one account's log and
+//! prints what queries of it take (XEP-0313), results encoded: the figures should not depend on the length of the log.
 
 #![allow(clippy::print_stdout, reason = "an example prints its result")]
 #![allow(missing_docs, reason = "an example has no interface")]
@@ -23,6 +25,7 @@ use posthaste_im::binding::ResourceWish;
 use posthaste_im::clock::{Clock, Entropy, Timestamp};
 use posthaste_im::config::{Config, HostConfig, Keep};
 use posthaste_im::connection::{Connection, Outbound, Wire};
+use posthaste_im::log::{ArchiveId, Cursor, Entry};
 use posthaste_im::node::Node;
 use posthaste_im::tables;
 use posthaste_kv::{Batch, Kv, Partition};
@@ -111,7 +114,8 @@ async fn main() -> anyhow::Result<()> {
     match words.first().map(String::as_str) {
         Some("idle") => idle(&node, number(1, 1_000_000)).await?,
         Some("chat") => chat(&node, number(1, 200), number(2, 1000)).await?,
-        _ => anyhow::bail!("say idle or chat"),
+        Some("archive") => archive(&node, number(1, 1_000_000)).await?,
+        _ => anyhow::bail!("say idle, chat or archive"),
     }
     Ok(kv.close().await?)
 }
@@ -180,6 +184,95 @@ async fn chat(node: &Arc<Node>, pairs: usize, messages: usize) -> anyhow::Result
         done / cpu
     );
     Ok(())
+}
+
+/// So many correspondents share a long archive.
+const CORRESPONDENTS: usize = 100;
+/// How often each query is asked.
+const ROUNDS: u32 = 500;
+
+/// Asks an archive of so many messages for pages.
+async fn archive(node: &Arc<Node>, messages: usize) -> anyhow::Result<()> {
+    let ids = fill(node, messages).await?;
+    let started = Instant::now();
+    let mut reader = online(node, 0).await?;
+    println!(
+        "{messages} messages, indexed in {:.2} s",
+        started.elapsed().as_secs_f64()
+    );
+    let middle = ids.get(messages / 2).context("too few messages")?;
+    let with = "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>urn:xmpp:mam:2</value></field>\
+                <field var='with'><value>u1@localhost</value></field></x>";
+    for (name, filter, page) in [
+        ("the last 50", "", "<before/>".to_owned()),
+        ("50 from the middle", "", format!("<after>{middle}</after>")),
+        ("the last 50 with one", with, "<before/>".to_owned()),
+        (
+            "50 with one, from the middle",
+            with,
+            format!("<after>{middle}</after>"),
+        ),
+    ] {
+        let query = format!(
+            "<iq type='set' id='q'><query xmlns='urn:xmpp:mam:2'>{filter}\
+             <set xmlns='http://jabber.org/protocol/rsm'><max>50</max>{page}</set></query></iq>"
+        );
+        let (before, started) = (reader.received.messages, Instant::now());
+        for _ in 0..ROUNDS {
+            reader.send(&query).await?;
+            reader.take().await?;
+            reader.acknowledge().await?;
+        }
+        let each = started.elapsed() / ROUNDS;
+        let results = (reader.received.messages - before) / u64::from(ROUNDS);
+        println!(
+            "{name:>30}: {results} results in {:>6.0} µs",
+            each.as_secs_f64() * 1e6
+        );
+    }
+    Ok(())
+}
+
+/// Writes a log as the heart would have written it. Answers the ids.
+async fn fill(node: &Arc<Node>, messages: usize) -> anyhow::Result<Vec<ArchiveId>> {
+    const PER_BATCH: usize = 500;
+    let partition = Partition::new(format!("u0@{DOMAIN}"))?;
+    let first = Timestamp(node.now().millis().saturating_sub(messages as u64 * 60_000));
+    let id =
+        |number: usize| ArchiveId::after(ArchiveId(0), first.plus_millis(number as u64 * 60_000));
+    for start in (0..messages).step_by(PER_BATCH) {
+        let mut batch = Batch::new(partition.clone());
+        for number in start..messages.min(start + PER_BATCH) {
+            let from = 1 + number % CORRESPONDENTS;
+            let xml = format!(
+                "<message from='u{from}@{DOMAIN}/x' to='u0@{DOMAIN}' type='chat' id='m{number}'><body>{number:080}</body>\
+                 <stanza-id xmlns='urn:xmpp:sid:0' id='{}' by='u0@{DOMAIN}'/></message>",
+                id(number)
+            );
+            let entry = Entry {
+                outgoing: false,
+                offline: true,
+                archive: true,
+                carbon: true,
+                stanza: xml.into(),
+            };
+            batch.put(tables::log_key(id(number)), entry.encode());
+        }
+        node.kv().line().room().await;
+        node.kv().commit(batch)?;
+    }
+    let delivered = Cursor {
+        last: id(messages),
+        upto: id(messages),
+        ..Cursor::default()
+    };
+    let mut batch = Batch::new(partition);
+    batch.put(
+        bytes::Bytes::from_static(tables::CURSOR),
+        delivered.encode(),
+    );
+    node.kv().commit(batch)?;
+    Ok((0..messages).map(id).collect())
 }
 
 /// Makes an account and brings it online as a usual client would.

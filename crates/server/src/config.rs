@@ -148,7 +148,7 @@ pub(crate) struct Messages {
 impl Default for Messages {
     fn default() -> Self {
         Self {
-            keep: Keep::Delivered,
+            keep: Keep::Days(30),
         }
     }
 }

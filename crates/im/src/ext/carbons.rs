@@ -14,6 +14,7 @@ use posthaste_proto::xml::Element;
 
 use super::{AccountIq, Answer, Asker, Ext};
 use crate::codec;
+use crate::log::ArchiveId;
 use crate::session::{Form, What};
 use crate::walk::Walk;
 
@@ -73,8 +74,9 @@ pub fn copy_sent(walk: &mut Walk<'_>, xml: &Bytes) {
         .filter(|other| other.carbons)
         .map(|other| other.session.clone())
         .collect();
+    let id = walk.logged_id();
     for session in takers {
-        let copy = shown_as(Form::CarbonSent, &walk.home.jid, &session.jid, xml);
+        let copy = shown_as(Form::CarbonSent, &walk.home.jid, &session.jid, xml, id);
         if walk.has_logged() {
             walk.deliver_logged(&session, Form::CarbonSent, copy, walk.weight.hold);
         } else {
@@ -83,15 +85,20 @@ pub fn copy_sent(walk: &mut Walk<'_>, xml: &Bytes) {
     }
 }
 
-/// A message as a session is shown it: itself, or wrapped as a copy (§7, §8).
-pub fn shown_as(form: Form, account: &BareJid, to: &FullJid, xml: &Bytes) -> Bytes {
+/// A message as a session is shown it: itself, or wrapped as a copy (§7, §8). A copy of what was sent has the id of the
+/// archive put in (XEP-0313 §3.6), which the message itself must not carry to its recipient.
+pub fn shown_as(
+    form: Form,
+    account: &BareJid,
+    to: &FullJid,
+    xml: &Bytes,
+    id: Option<ArchiveId>,
+) -> Bytes {
     let wrapper = match form {
         Form::Direct => return xml.clone(),
         Form::CarbonReceived => "received",
         Form::CarbonSent => "sent",
     };
-    // The copied message was encoded here, in the stream's default namespace: its root starts with `<message`.
-    let inner = xml.strip_prefix(b"<message").unwrap_or_default();
     let mut copy = Vec::with_capacity(xml.len() + 300);
     copy.extend_from_slice(b"<message from='");
     posthaste_proto::xml::escape_attr(&mut copy, account.as_str());
@@ -111,10 +118,35 @@ pub fn shown_as(form: Form, account: &BareJid, to: &FullJid, xml: &Bytes) -> Byt
         )
         .as_bytes(),
     );
-    copy.extend_from_slice(b"<message xmlns='jabber:client'");
-    copy.extend_from_slice(inner);
+    let id = id.filter(|_| form == Form::CarbonSent);
+    write_forwarded(&mut copy, account, xml, id);
     copy.extend_from_slice(format!("</forwarded></{wrapper}></message>").as_bytes());
     copy.into()
+}
+
+/// Writes a message of the log for a place outside the stream's default namespace, with an id of the archive if one is
+/// to be put in.
+pub fn write_forwarded(out: &mut Vec<u8>, account: &BareJid, xml: &[u8], id: Option<ArchiveId>) {
+    // It was encoded here, in the stream's default namespace: its root starts with `<message`.
+    let inner = xml.strip_prefix(b"<message").unwrap_or_default();
+    out.extend_from_slice(b"<message xmlns='jabber:client'");
+    // What is archived is not empty, and so has an end tag.
+    match (id, inner.strip_suffix(b"</message>")) {
+        (Some(id), Some(inner)) => {
+            out.extend_from_slice(inner);
+            let stanza_id = stanza_id(account, id);
+            stanza_id.write(out, ns::CLIENT);
+            out.extend_from_slice(b"</message>");
+        }
+        _ => out.extend_from_slice(inner),
+    }
+}
+
+/// The id of an archived message (XEP-0359 §3).
+pub fn stanza_id(account: &BareJid, id: ArchiveId) -> Element {
+    Element::new("stanza-id", ns::STANZA_ID)
+        .with_attr("id", id.to_string())
+        .with_attr("by", account.as_str())
 }
 
 /// §7: the copy SHOULD have the type of the message it holds.

@@ -19,6 +19,7 @@ pub mod host;
 pub mod last_activity;
 pub mod legacy_session;
 pub mod listing;
+pub mod mam;
 pub mod ping;
 pub mod presence;
 pub mod private;
@@ -73,6 +74,8 @@ pub const ALL: &[&Ext] = &[
     &commands::EXT,
     &administration::EXT,
     &carbons::EXT,
+    &mam::EXT,
+    &mam::PREFS_EXT,
 ];
 
 /// Every extension of the server.

@@ -6,6 +6,7 @@
 mod harness;
 
 mod administration;
+mod archive;
 mod blocking;
 mod border;
 mod caps;

@@ -3,7 +3,9 @@
 pub mod caps;
 pub mod commands;
 pub mod data_form;
+pub mod date_time;
 pub mod disco;
+pub mod mam;
 pub mod pubsub;
 pub mod push;
 pub mod rsm;

@@ -18,7 +18,7 @@ use posthaste_im::node::Node;
 use posthaste_im::retention::Round;
 use posthaste_im::tables;
 use posthaste_kv::memory::MemoryKv;
-use posthaste_kv::{Batch, Kv, Partition};
+use posthaste_kv::{Batch, Kv, Partition, Scan, prefix_end};
 use posthaste_proto::error::StreamError;
 use posthaste_proto::jid::BareJid;
 use posthaste_proto::ns;
@@ -363,5 +363,29 @@ impl World {
             .await;
         first.connection.close().await;
         second.connection.close().await;
+    }
+}
+
+impl World {
+    /// How many keys an account has in a table.
+    pub async fn keys(&self, user: &str, table: &[u8]) -> usize {
+        let partition = Partition::new(format!("{user}@example.org")).unwrap();
+        let scan = Scan::prefix(table, usize::MAX);
+        self.kv.scan(&partition, scan).await.unwrap().len()
+    }
+
+    /// As if an account's log had been written before there was an index of conversations.
+    pub async fn forget_index(&self, user: &str) {
+        let mut batch = Batch::new(Partition::new(format!("{user}@example.org")).unwrap());
+        for table in [tables::CONVERSATION, tables::WITH] {
+            batch.delete_range(Bytes::from_static(table), prefix_end(table));
+        }
+        batch.delete(Bytes::from_static(tables::INDEXED));
+        self.kv.commit(batch).unwrap();
+    }
+
+    /// Retention's round over the store.
+    pub async fn sweep(&self) {
+        self.node.visit_old_homes(&mut Round::default()).await;
     }
 }

@@ -138,10 +138,12 @@ pub(super) const MESSAGES: Section = Section {
         name: "keep",
         doc: &[
             "How long a message is kept once it is delivered. Undelivered ones stay in any case.",
+            "It is the archive from which other devices of a person fetch what they missed (XEP-0313):",
+            "with \"delivered\" whatever one device has taken is gone for the others.",
         ],
         reload: true,
         value: Value::Retention {
-            default: Keep::Delivered,
+            default: Keep::Days(30),
             field: |c| &mut c.messages.keep,
         },
     }],
