@@ -22,6 +22,24 @@ const fn named(name: &'static str, xep: u16, version: &'static str) -> Ext {
 /// [`crate::session`].
 pub const HEART: &[&Ext] = &[
     &named("Data Forms", 4, "2.13.2"),
+    // Nodes of personal eventing, which pass through; what is configured for them is [`super::pubsub`]'s.
+    &named("Bookmark Storage", 48, "1.2"),
+    &named("User Location", 80, "1.10.0"),
+    &named("User Avatar", 84, "1.1.4"),
+    &named("User Mood", 107, "1.2.2"),
+    &named("User Nickname", 172, "1.1"),
+    &named(
+        "Best Practices for Persistent Storage of Public Data via Publish-Subscribe",
+        222,
+        "1.0",
+    ),
+    &named(
+        "Best Practices for Persistent Storage of Private Data via Publish-Subscribe",
+        223,
+        "1.1.1",
+    ),
+    &named("vCard4 Over XMPP", 292, "0.12.0"),
+    &named("OMEMO Encryption", 384, "0.9.1"),
     &named("Chat State Notifications", 85, "2.1"),
     &named("Service Discovery Extensions", 128, "1.0.1"),
     &named("Roster Item Exchange", 144, "1.1.1"),
