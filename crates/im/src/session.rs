@@ -570,6 +570,14 @@ impl State {
         self.items.shrink_to_fit();
     }
 
+    /// Whoever holds the session's id cannot resume it any more.
+    pub fn forbid_resumption(&mut self) {
+        if let Some(sm) = &mut self.sm {
+            sm.id = None;
+            sm.resume_millis = 0;
+        }
+    }
+
     /// How long the session waits for a new connection. One that was closed to make room for another does not wait.
     pub fn resume_millis(&self) -> u64 {
         let replaced = self

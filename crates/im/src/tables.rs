@@ -13,6 +13,8 @@ use crate::log::ArchiveId;
 pub const ACCOUNT: &[u8] = b"account";
 /// `credentials/<hash>`: what checks the account's password with that SCRAM hash ([`crate::accounts`]).
 pub const CREDENTIALS: &[u8] = b"credentials/";
+/// `password-changed`: when the account's password was changed last ([`crate::accounts`]).
+pub const PASSWORD_CHANGED: &[u8] = b"password-changed";
 /// `fast/<client id>`: the FAST tokens of one client ([`crate::accounts`]).
 pub const FAST: &[u8] = b"fast/";
 /// `log/<archive id>`: the messages of a home, oldest first ([`crate::log::Entry`]).

@@ -32,6 +32,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use crate::clock::{Clock, Entropy, Timestamp};
 use crate::codec::Corrupt;
 use crate::tables;
+pub(crate) use record::decode_password_changed;
 pub use throttle::Admission;
 use throttle::{Quota, Throttle};
 
@@ -200,6 +201,8 @@ impl Accounts {
         let mut batch = Batch::new(partition);
         put_keys(&mut batch, &all);
         batch.delete_range(tables::FAST, prefix_end(tables::FAST));
+        let changed_at = record::encode_password_changed(self.clock.now());
+        batch.put(tables::PASSWORD_CHANGED, changed_at);
         let still_there = Precondition::Equals {
             key: Bytes::from_static(tables::ACCOUNT),
             value: there,

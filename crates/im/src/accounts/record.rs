@@ -30,6 +30,21 @@ pub(super) fn encode_disabled(since: Timestamp) -> Bytes {
     writer.finish()
 }
 
+/// When the account's password was changed last: who knew the former one is out.
+pub(super) fn encode_password_changed(at: Timestamp) -> Bytes {
+    let mut writer = Writer::new(VERSION, 8);
+    writer.u64(at.millis());
+    writer.finish()
+}
+
+/// Reads what changing a password stores.
+pub(crate) fn decode_password_changed(value: Bytes) -> Result<Timestamp, Corrupt> {
+    let (_, mut reader) = Reader::open("password change", value, VERSION)?;
+    let at = Timestamp(reader.u64()?);
+    reader.end()?;
+    Ok(at)
+}
+
 pub(super) fn encode_secret(secret: &[u8; SECRET_BYTES]) -> Bytes {
     let mut writer = Writer::new(VERSION, SECRET_BYTES);
     writer.rest(secret);
@@ -177,6 +192,9 @@ mod tests {
             hex(&encode_disabled(Timestamp(0x5678))),
             "010000000000005678"
         );
+        let changed = encode_password_changed(Timestamp(0x1234));
+        assert_eq!(hex(&changed), "010000000000001234");
+        assert_eq!(decode_password_changed(changed).unwrap(), Timestamp(0x1234));
         let keys = StoredKeys {
             hash: Hash::Sha1,
             salt: [7; 4].into(),

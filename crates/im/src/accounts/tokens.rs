@@ -16,6 +16,7 @@ use posthaste_proto::stream::server::{ClientId, IssuedToken, TokenProof, TokenVe
 use super::record::{ClientTokens, SEED_BYTES, Slot};
 use super::{AccountError, Accounts, SECRET_BYTES, partition};
 use crate::clock::Timestamp;
+use crate::codec::Corrupt;
 use crate::tables;
 
 /// Clients of one account that hold tokens; the one whose token ends first makes room.
@@ -110,6 +111,16 @@ impl Accounts {
         let ticket = self.kv.commit(batch)?;
         self.durable(ticket).await?;
         Ok(issued)
+    }
+
+    /// Is one of a client's stored tokens still good?
+    ///
+    /// # Errors
+    /// The value is none that can be read.
+    pub(crate) fn is_any_token_valid(&self, stored: Bytes) -> Result<bool, Corrupt> {
+        let tokens = ClientTokens::decode(stored)?;
+        let mut slots = [tokens.current, tokens.new].into_iter().flatten();
+        Ok(slots.any(|slot| slot.expires > self.now()))
     }
 
     /// The keys that make room for one more client.

@@ -10,6 +10,7 @@ pub mod blocking;
 pub mod bookmarks;
 pub mod caps;
 pub mod carbons;
+pub mod client_access;
 pub mod commands;
 pub mod disco;
 pub mod displayed;
@@ -76,6 +77,7 @@ pub const ALL: &[&Ext] = &[
     &carbons::EXT,
     &mam::EXT,
     &mam::PREFS_EXT,
+    &client_access::EXT,
 ];
 
 /// Every extension of the server.

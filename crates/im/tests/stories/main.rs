@@ -11,6 +11,7 @@ mod blocking;
 mod border;
 mod caps;
 mod carbons;
+mod client_access;
 mod client_state;
 mod delivery;
 mod devices;

@@ -252,6 +252,12 @@ impl Client {
         enabled.attr("id").unwrap().to_owned()
     }
 
+    /// As [`Client::manage_stream`], where other stanzas may come first.
+    pub async fn manage_stream_among_others(&mut self) -> String {
+        self.receives_until_quiet().await;
+        self.manage_stream().await
+    }
+
     /// Asks for an acknowledgement; answers what has come by then and the acknowledged count.
     pub async fn acked(&mut self) -> Option<u32> {
         self.send("<r xmlns='urn:xmpp:sm:3'/>").await;
