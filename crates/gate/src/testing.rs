@@ -60,11 +60,16 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new(limits: Limits) -> World {
+        World::on(Arc::new(MemoryKv::new()), limits).await
+    }
+
+    /// On a store whose durability the test decides.
+    pub(crate) async fn on(kv: Arc<MemoryKv>, limits: Limits) -> World {
         let config = GateConfig {
             limits,
             ..GateConfig::default()
         };
-        let shared = Shared::new(node(), config, Routes::default(), None);
+        let shared = Shared::new(node(kv), config, Routes::default(), None);
         let turning = tokio::spawn(Arc::clone(&shared.wheel).run());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         World {
@@ -142,8 +147,7 @@ impl Drop for World {
     }
 }
 
-fn node() -> Arc<Node> {
-    let kv = Arc::new(MemoryKv::new());
+fn node(kv: Arc<MemoryKv>) -> Arc<Node> {
     for user in ["romeo", "juliet"] {
         let mut batch = Batch::new(Partition::new(format!("{user}@example.org")).unwrap());
         batch.put(

@@ -358,6 +358,14 @@ impl Connection {
         managed
     }
 
+    /// Waits until the acknowledgement that the client has asked for can be given, or never will. The caller bounds it.
+    pub async fn settled(&self) {
+        if let Some(wanted) = self.ack_wanted {
+            // A failed store is told of by the next `poll_outbound`.
+            let _ = self.node.kv().line().wait(wanted.last).await;
+        }
+    }
+
     /// The client closed its stream: the session ends now (RFC 6120 §4.4).
     pub async fn close(mut self) {
         if self.let_go().is_some() {

@@ -397,7 +397,10 @@ impl Session {
     pub(crate) async fn finish(mut self: Box<Self>, end: End) {
         let word = match end {
             End::ByClient => {
-                // Answers to what came before the end of the stream still go out with it.
+                // Answers to what came before the end of the stream still go out with it, also the one to an `<r/>`:
+                // a client that sends something and leaves wants to know that it is safe.
+                let patience = self.shared.config.limits.linger;
+                let _ = tokio::time::timeout(patience, self.connection.settled()).await;
                 poll_fn(|context| Poll::Ready(self.poll_output(context).is_ready())).await;
                 self.connection.close().await;
                 None

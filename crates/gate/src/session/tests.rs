@@ -4,6 +4,7 @@ use super::*;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use posthaste_kv::memory::MemoryKv;
 use tokio::io::AsyncReadExt;
 
 use crate::config::Limits as Bounds;
@@ -108,6 +109,44 @@ async fn the_client_closes_its_stream_and_gets_its_last_answers_and_the_end() {
     assert!(last.contains("id='last'"), "{last}");
     assert!(last.ends_with("</stream:stream>"), "{last}");
     assert_eq!(world.shared.stats.open(TransportKind::Tcp), 0);
+}
+
+/// Sends a message, asks whether it is safe and says goodbye, on a store that makes nothing durable.
+async fn leave_with_a_question(limits: Bounds) -> (Arc<MemoryKv>, World, Client) {
+    let kv = Arc::new(MemoryKv::manual());
+    let world = World::on(Arc::clone(&kv), limits).await;
+    kv.make_durable();
+    let mut romeo = world.client("romeo").await;
+    manage_stream(&mut romeo).await;
+    let message = "<message to='juliet@example.org' type='chat'><body>hi</body></message>";
+    romeo
+        .send([message, R, &ping("there"), "</stream:stream>"].concat())
+        .await;
+    (kv, world, romeo)
+}
+
+#[tokio::test]
+async fn who_asks_and_leaves_is_told_when_it_is_safe() {
+    let (kv, _world, romeo) = leave_with_a_question(Bounds::default()).await;
+    let waiting = tokio::spawn(romeo.drained());
+    tokio::time::sleep(millis(50)).await;
+    assert!(!waiting.is_finished());
+    kv.make_durable();
+    let last = waiting.await.unwrap();
+    assert!(last.contains("<a xmlns='urn:xmpp:sm:3' h='2'/>"), "{last}");
+    assert!(last.ends_with("</stream:stream>"), "{last}");
+}
+
+#[tokio::test]
+async fn who_asks_and_leaves_is_not_kept_for_ever_by_a_slow_disk() {
+    let limits = Bounds {
+        linger: millis(50),
+        ..Bounds::default()
+    };
+    let (_kv, _world, romeo) = leave_with_a_question(limits).await;
+    let last = romeo.drained().await;
+    assert!(!last.contains("<a "), "{last}");
+    assert!(last.ends_with("</stream:stream>"), "{last}");
 }
 
 #[tokio::test]
