@@ -55,6 +55,16 @@ rust() {
         die "Rust $rust_needed or newer is needed, this is $have: run 'rustup update stable'"
 }
 
+# The protocol crate is for browsers, too; that it compiles for them is checked without one.
+wasm_target() {
+    if ! command -v rustup >/dev/null; then
+        echo "setup: without rustup there is no wasm32 target; that part of the tests will be skipped"
+    elif ! rustup target list --installed | grep -qx wasm32-unknown-unknown; then
+        echo "setup: installing the wasm32 target"
+        rustup -q target add wasm32-unknown-unknown
+    fi
+}
+
 build() {
     rust
     # aws-lc (TLS) and jemalloc are C.
@@ -150,6 +160,7 @@ tests() {
     build
     { command -v rustfmt && cargo clippy --version; } >/dev/null 2>&1 ||
         die "rustfmt and clippy are needed: run 'rustup component add rustfmt clippy'"
+    wasm_target
     python
     aioxmpp_tests
     node

@@ -38,12 +38,21 @@ stage() {
 
 pytest() { .venv/bin/python -m pytest -c tests/pytest.ini "$@"; }
 
+wasm() {
+    if command -v rustup >/dev/null; then
+        cargo check --quiet --locked -p posthaste-proto --target wasm32-unknown-unknown
+    else
+        echo "skipped: without rustup there is no wasm32 target"
+    fi
+}
+
 crash_shortly() { pytest tests/crash && scripts/crash.sh --short; }
 fuzz_shortly() { scripts/setup.sh fuzz && scripts/fuzz.sh 4; }
 
 stage setup scripts/setup.sh test
 stage fmt cargo fmt --all --check
 stage clippy cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
+stage wasm wasm
 stage cargo cargo test --quiet --workspace --locked --no-fail-fast
 # The same profile as the tests', so that the dependencies are built once.
 stage build cargo build --quiet --locked --bin posthaste

@@ -4,15 +4,11 @@
 #   POSTHASTE_BIN: the binary (default: this checkout's release build)
 # Leaves DIR/pids with the server's process id.
 set -euo pipefail
+source "$(dirname "$0")/stop.sh"
 dir=$2
 if [ "$1" = stop ]; then
-  for pid in $(cat "$dir/pids" 2>/dev/null); do
-    kill "$pid" 2>/dev/null || true
-    for _ in $(seq 150); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
-    kill -9 "$pid" 2>/dev/null || true
-  done
-  rm -f "$dir/pids"
-  exit 0
+  stop_server "$dir"
+  exit
 fi
 xmpp_port=$3 tls_port=$4
 top=$(cd "$(dirname "$0")/../.." && pwd)

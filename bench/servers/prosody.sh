@@ -5,15 +5,11 @@
 #   PROSODY_STORAGE=internal (default: the faster of the two here) or sqlite
 # Leaves DIR/pids with the server's process ids.
 set -euo pipefail
+source "$(dirname "$0")/stop.sh"
 dir=$2
 if [ "$1" = stop ]; then
-  for pid in $(cat "$dir/pids" 2>/dev/null); do
-    kill "$pid" 2>/dev/null || true
-    for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
-    kill -9 "$pid" 2>/dev/null || true
-  done
-  rm -f "$dir/pids"
-  exit 0
+  stop_server "$dir"
+  exit
 fi
 xmpp_port=$3 tls_port=$4
 mkdir -p "$dir/data"

@@ -41,17 +41,9 @@ async def test_converse_signs_in_sees_the_roster_and_chats(server, tmp_path):
     assert (tmp_path / "chat.png").stat().st_size > 10_000
 
 
-async def announces(client, feature):
-    """Whether the client's own account has the feature."""
-    info = await client.plugin["xep_0030"].get_info(jid=client.boundjid.bare, cached=False)
-    return feature in info["disco_info"]["features"]
-
-
 async def test_a_new_browser_shows_what_was_said_before(server, tmp_path):
     romeo, juliet = await acquainted(server)
     async with session(server, *juliet) as j, session(server, *romeo) as r:
-        if not await announces(r, "urn:xmpp:mam:2"):
-            pytest.skip("this server has no archive")
         r.send_message(mto=j.boundjid.bare, mbody="But soft, what light?", mtype="chat")
         assert await j.bodies(1) == ["But soft, what light?"]
         j.send_message(mto=r.boundjid.bare, mbody="Ay me!", mtype="chat")
