@@ -29,6 +29,9 @@ const ROWS: usize = 64;
 const REPLAY_PAGE: usize = 64;
 /// A marker or a retraction names one message: it is looked for among so many of its conversation.
 pub const LOOK_BACK: usize = 2000;
+/// Conversations that are listed, out of all that somebody may have had; a client shows hundreds. Each is 30 bytes and
+/// an address.
+pub const MAX_LISTED: usize = 20_000;
 /// Unread messages are counted up to here: no screen shows more.
 const MAX_UNREAD: u32 = 9999;
 
@@ -147,6 +150,13 @@ impl Recent {
         }
     }
 
+    /// The newest entry of a conversation that is meant, among those that are not in the index yet.
+    fn newest(&self, peer: &BareJid, is_meant: impl Fn(&Indexed) -> bool) -> Option<Indexed> {
+        let talk = self.talks.iter().find(|talk| talk.peer == *peer)?;
+        let mut entries = talk.notes.iter().rev().map(|note| note.entry);
+        entries.find(|entry| is_meant(entry))
+    }
+
     /// Must it be saved before more comes?
     pub fn is_full(&self) -> bool {
         self.count >= MAX_NOTES
@@ -255,6 +265,26 @@ pub async fn find(
     Ok(value.map(Conversation::decode).transpose()?)
 }
 
+/// Every conversation, at most [`MAX_LISTED`].
+///
+/// # Errors
+/// The store's.
+pub async fn all(
+    kv: &dyn Kv,
+    partition: &Partition,
+) -> Result<Vec<(BareJid, Conversation)>, WalkError> {
+    let rows = kv
+        .scan(partition, Scan::prefix(tables::CONVERSATION, MAX_LISTED))
+        .await?;
+    let mut conversations = Vec::with_capacity(rows.len());
+    for (key, value) in rows {
+        if let Some(peer) = tables::conversation_peer(&key) {
+            conversations.push((peer, Conversation::decode(value)?));
+        }
+    }
+    Ok(conversations)
+}
+
 /// The owner has seen everything up to an entry. Answers the conversation if that is news.
 ///
 /// # Errors
@@ -269,10 +299,11 @@ pub async fn read_upto(
     let Some(mut conversation) = find(node.kv(), &state.partition, peer).await? else {
         return Ok(None);
     };
+    let upto = upto.min(conversation.last);
     if upto <= conversation.read {
         return Ok(None);
     }
-    conversation.read = upto.min(conversation.last);
+    conversation.read = upto;
     conversation.unread = unread_after(node.kv(), &state.partition, peer, upto).await?;
     Ok(Some(conversation))
 }
@@ -491,11 +522,31 @@ pub async fn visit(
     }
 }
 
+/// The newest entry of a conversation that has this name, among those that the owner, or else the other one, has sent.
+///
+/// # Errors
+/// The store's.
+pub async fn named(
+    node: &Node,
+    state: &HomeState,
+    peer: &BareJid,
+    name: &str,
+    own: bool,
+) -> Result<Option<ArchiveId>, WalkError> {
+    let name = name_of(name);
+    let is_meant = |entry: &Indexed| entry.name == name && entry.own == own;
+    let found = match state.recent.newest(peer, is_meant) {
+        Some(found) => Some(found),
+        None => newest(node.kv(), &state.partition, peer, is_meant).await?,
+    };
+    Ok(found.map(|found| found.id))
+}
+
 /// The newest entry of a conversation that is meant, among the last [`LOOK_BACK`].
 ///
 /// # Errors
 /// The store's.
-pub async fn newest(
+async fn newest(
     kv: &dyn Kv,
     partition: &Partition,
     peer: &BareJid,

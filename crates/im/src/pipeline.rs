@@ -19,6 +19,7 @@ use crate::error::WalkError;
 use crate::ext::pubsub::pep;
 use crate::ext::{
     self, avatar, blocking, caps, carbons, displayed, last_activity, mam, presence, push,
+    retraction,
 };
 use crate::log::Entry;
 use crate::router::Place;
@@ -69,6 +70,7 @@ async fn sent_message(walk: &mut Walk<'_>) -> Result<(), WalkError> {
         let xml = walk.stanza.encode();
         // Before the carbons: what other devices copy must be found in the archive under the same id.
         archive_own_copy(walk, &xml);
+        retraction::apply(walk).await?;
         carbons::copy_sent(walk, &xml);
     }
     if is_missed_beyond(walk) {
@@ -191,6 +193,7 @@ async fn received_message(walk: &mut Walk<'_>, kind: MessageType) -> Result<(), 
         stanza: xml.clone(),
     };
     walk.append(id, &entry);
+    retraction::apply(walk).await?;
     for (session, form) in recipients {
         let shown = carbons::shown_as(form, &walk.home.jid, &session.jid, &xml, None);
         walk.deliver_logged(&session, form, shown, walk.weight.hold);

@@ -170,6 +170,8 @@ pub const OMEMO: &str = "urn:xmpp:omemo:2";
 pub const OPENPGP: &str = "urn:xmpp:openpgp:0";
 /// Explicit message encryption (XEP-0380).
 pub const EME: &str = "urn:xmpp:eme:0";
+/// Inbox (XEP-0430).
+pub const INBOX: &str = "urn:xmpp:inbox:1";
 /// Reactions (XEP-0444).
 pub const REACTIONS: &str = "urn:xmpp:reactions:0";
 /// Message retraction (XEP-0424).

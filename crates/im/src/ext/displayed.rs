@@ -3,12 +3,17 @@
 //! XEP-0490: Message Displayed Synchronization, version 1.0.1. The node is personal eventing's ([`super::pubsub`]);
 //! here is the server's help of §3.4: it takes the marker out of a message and publishes it.
 
+use posthaste_proto::jid::Jid;
 use posthaste_proto::ns;
 use posthaste_proto::stanza::Kind;
+use posthaste_proto::xml::Element;
 
 use super::Ext;
 use super::pubsub::own::{self, OwnNode};
+use crate::conversations;
 use crate::error::WalkError;
+use crate::log::ArchiveId;
+use crate::tables;
 use crate::walk::Walk;
 
 /// The extension.
@@ -39,4 +44,30 @@ pub async fn publish(walk: &mut Walk<'_>) -> Result<(), WalkError> {
     let mut node = OwnNode::find_or_make(walk, ns::MDS_DISPLAYED, own::private()).await?;
     node.publish(walk, to.as_str(), marker).await?;
     node.save(walk).await
+}
+
+/// An item was published in the node, in one way or the other: what it says has been seen is not unread any more
+/// ([`super::inbox`]). Of rooms nothing is counted here; the ids in their items are the rooms'.
+///
+/// # Errors
+/// The store's.
+pub(super) async fn note(
+    walk: &mut Walk<'_>,
+    chat: &str,
+    displayed: &Element,
+) -> Result<(), WalkError> {
+    let Some(stanza_id) = displayed.child("stanza-id", ns::STANZA_ID) else {
+        return Ok(());
+    };
+    let is_own = stanza_id.attr("by") == Some(walk.home.jid.as_str());
+    let id = stanza_id.attr("id").and_then(ArchiveId::parse);
+    let (true, Some(id), Ok(peer)) = (is_own, id, Jid::parse(chat)) else {
+        return Ok(());
+    };
+    let peer = peer.to_bare();
+    if let Some(read) = conversations::read_upto(walk.node, walk.home, &peer, id).await? {
+        let key = tables::text_key(tables::CONVERSATION, peer.as_str());
+        walk.put(key, read.encode());
+    }
+    Ok(())
 }

@@ -17,6 +17,7 @@ pub mod displayed;
 pub mod elsewhere;
 pub mod external_services;
 pub mod host;
+pub mod inbox;
 pub mod last_activity;
 pub mod legacy_session;
 pub mod listing;
@@ -28,6 +29,7 @@ pub mod pubsub;
 pub mod push;
 pub mod register;
 pub mod reports;
+pub mod retraction;
 pub mod roster;
 mod stored_xml;
 pub mod time;
@@ -75,6 +77,8 @@ pub const ALL: &[&Ext] = &[
     &commands::EXT,
     &administration::EXT,
     &carbons::EXT,
+    &inbox::EXT,
+    &retraction::EXT,
     &mam::EXT,
     &mam::PREFS_EXT,
     &client_access::EXT,

@@ -8,7 +8,7 @@ use posthaste_kv::memory::MemoryKv;
 use crate::harness::{Client, World, body, chat, config};
 
 /// A query with fields of a form and the content of a result set request.
-fn query(id: &str, fields: &[(&str, &str)], set: &str) -> String {
+pub(crate) fn query(id: &str, fields: &[(&str, &str)], set: &str) -> String {
     let field = |(var, value): &(&str, &str)| {
         let values: String = value
             .split('\n')
@@ -25,10 +25,10 @@ fn query(id: &str, fields: &[(&str, &str)], set: &str) -> String {
 }
 
 /// What a query brought: bodies in the order of their coming, and the IQ that ended it.
-struct Answer {
-    bodies: Vec<String>,
-    messages: Vec<String>,
-    iq: String,
+pub(crate) struct Answer {
+    pub(crate) bodies: Vec<String>,
+    pub(crate) messages: Vec<String>,
+    pub(crate) iq: String,
 }
 
 impl Answer {
@@ -43,13 +43,13 @@ impl Answer {
     }
 }
 
-fn between(text: &str, from: &str, to: &str) -> Option<String> {
+pub(crate) fn between(text: &str, from: &str, to: &str) -> Option<String> {
     let start = text.find(from)? + from.len();
     let end = text[start..].find(to)? + start;
     Some(text[start..end].to_owned())
 }
 
-async fn ask(client: &mut Client, query: &str) -> Answer {
+pub(crate) async fn ask(client: &mut Client, query: &str) -> Answer {
     client.send(query).await;
     let mut received = client.receives_until_quiet().await;
     received.retain(|xml| !xml.starts_with("<r "));
@@ -63,7 +63,7 @@ async fn ask(client: &mut Client, query: &str) -> Answer {
 }
 
 /// The id that a received message has in the recipient's archive.
-fn stanza_id(xml: &str) -> String {
+pub(crate) fn stanza_id(xml: &str) -> String {
     between(xml, "<stanza-id xmlns='urn:xmpp:sid:0' id='", "'").unwrap()
 }
 

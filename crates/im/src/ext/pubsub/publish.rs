@@ -11,7 +11,7 @@ use posthaste_proto::xml::Element;
 use super::leaf::Leaf;
 use super::{Site, access, configure, existing, notify};
 use crate::error::WalkError;
-use crate::ext::Answer;
+use crate::ext::{Answer, displayed};
 use crate::walk::Walk;
 
 /// §7.1
@@ -81,6 +81,12 @@ pub(super) async fn publish_to(
                 .with_text("there is no room for more items")
                 .into());
         }
+    }
+    if leaf.name == ns::MDS_DISPLAYED
+        && site.jid == walk.home.jid
+        && let (Some(id), Some(payload)) = (&item.id, &item.payload)
+    {
+        displayed::note(walk, id, payload).await?;
     }
     item.publisher = (*who != site.jid).then(|| who.as_str().to_owned());
     notify::tell(walk, site, leaf, &Event::Published(item)).await

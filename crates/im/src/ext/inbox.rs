@@ -1,0 +1,222 @@
+//! The first screen of a messenger in one query: whom one speaks with, what was said last, and how much is unread.
+//!
+//! XEP-0430: Inbox, version 0.2.0. Conversations come newest first. What is unread is kept by [`crate::conversations`],
+//! the same for all devices: a marker (XEP-0333) or the own devices' synchronisation (XEP-0490) says what has been seen,
+//! and whoever answers has seen what was said before. Receipts, markers, reactions, corrections and retractions are not
+//! counted ([`crate::weight`]). Left out: marking a conversation unread by hand, for which the XEP has no protocol, and
+//! rooms.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use posthaste_kv::{Batch, Scan, prefix_end};
+use posthaste_proto::error::StanzaError;
+use posthaste_proto::jid::BareJid;
+use posthaste_proto::ns;
+use posthaste_proto::stanza::IqType;
+use posthaste_proto::xep::rsm::{Answer as Set, First, Page, Request};
+use posthaste_proto::xml::{Element, escape_attr};
+
+use super::{AccountIq, Answer, Asker, Ext, mam};
+use crate::conversations::{self, Conversation};
+use crate::error::WalkError;
+use crate::log::{ArchiveId, Entry};
+use crate::session::{Session, What};
+use crate::tables;
+use crate::walk::Walk;
+
+/// The extension.
+pub const EXT: Ext = Ext {
+    name: "Inbox",
+    xep: 430,
+    version: "0.2.0",
+    host_features: &[],
+    account_features: &[ns::INBOX],
+    account_iqs: &[AccountIq {
+        kind: IqType::Get,
+        ns: ns::INBOX,
+        name: "inbox",
+        asker: Asker::Owner,
+        handler: query,
+    }],
+    host_iqs: &[],
+};
+
+/// Conversations of one answer: a screen of a desktop.
+const MAX_PAGE: usize = 50;
+
+/// A conversation in the list.
+struct Listed {
+    peer: BareJid,
+    conversation: Conversation,
+}
+
+impl Listed {
+    /// Its name in pages.
+    fn uid(&self) -> &str {
+        self.peer.as_str()
+    }
+}
+
+fn query<'w>(walk: &'w mut Walk<'_>, payload: Element) -> BoxFuture<'w, Answer> {
+    async move {
+        let asked = Asked::read(&payload)?;
+        let asker = walk.session.and_then(|id| walk.home.attendee(id));
+        let session = asker.ok_or_else(StanzaError::not_allowed)?.session.clone();
+        let all = list(walk).await?;
+        let unread = all.iter().filter(|listed| listed.conversation.unread > 0);
+        let all_unread: u64 = (unread.clone())
+            .map(|listed| u64::from(listed.conversation.unread))
+            .sum();
+        let (total, unread) = (all.len(), unread.count());
+        let is_wanted = |listed: &Listed| !asked.unread_only || listed.conversation.unread > 0;
+        let wanted: Vec<Listed> = all.into_iter().filter(is_wanted).collect();
+        let set = send_page(walk, &session, &asked, &wanted).await?;
+        let fin = Element::new("fin", ns::INBOX)
+            .with_attr("total", total.to_string())
+            .with_attr("unread", unread.to_string())
+            .with_attr("all-unread", all_unread.to_string())
+            .with_child(set.to_element());
+        Ok(Some(fin))
+    }
+    .boxed()
+}
+
+/// What a client wants to see.
+struct Asked {
+    set: Request,
+    unread_only: bool,
+    messages: bool,
+}
+
+impl Asked {
+    fn read(inbox: &Element) -> Result<Asked, StanzaError> {
+        let flag = |name, default| match inbox.attr(name) {
+            None => Ok(default),
+            Some("true" | "1") => Ok(true),
+            Some("false" | "0") => Ok(false),
+            Some(_) => Err(StanzaError::bad_request()),
+        };
+        Ok(Asked {
+            set: Request::read(inbox).map_err(|_| StanzaError::bad_request())?,
+            unread_only: flag("unread-only", false)?,
+            messages: flag("messages", true)?,
+        })
+    }
+}
+
+/// The conversations in which something was said that is still there, the newest first.
+async fn list(walk: &mut Walk<'_>) -> Result<Vec<Listed>, WalkError> {
+    let nothing_else = Batch::new(walk.home.partition.clone());
+    conversations::save(walk.node, walk.home, nothing_else).await?;
+    let (kv, partition) = (walk.node.kv(), &walk.home.partition);
+    let oldest = Scan::range(tables::LOG, prefix_end(tables::LOG), 1);
+    let rows = kv.scan(partition, oldest).await?;
+    let oldest = rows
+        .first()
+        .and_then(|(key, _)| tables::key_id(tables::LOG, key));
+    let Some(oldest) = oldest else {
+        return Ok(Vec::new());
+    };
+    let all = conversations::all(kv, partition).await?;
+    let mut listed: Vec<Listed> = all
+        .into_iter()
+        .filter(|(_, conversation)| conversation.last_message >= oldest)
+        .map(|(peer, conversation)| Listed { peer, conversation })
+        .collect();
+    listed.sort_by_key(|listed| std::cmp::Reverse(listed.conversation.last_message));
+    Ok(listed)
+}
+
+/// Sends the wanted page, or as much of it as half of the queue's free room takes: the rest stays for what happens
+/// meanwhile.
+async fn send_page(
+    walk: &mut Walk<'_>,
+    session: &Arc<Session>,
+    asked: &Asked,
+    wanted: &[Listed],
+) -> Result<Set, WalkError> {
+    let (items, bytes) = session.state().room(walk.node.config().queue);
+    // The answer itself needs a place too.
+    let most = MAX_PAGE.min(items.saturating_sub(1));
+    let (page, mut set) = (asked.set)
+        .cut(wanted, Listed::uid, most)
+        .map_err(|_| StanzaError::item_not_found())?;
+    let mut messages = Vec::with_capacity(page.len());
+    for listed in page {
+        messages.push(shown(walk, session, asked, listed, bytes / 2).await?);
+    }
+    let backwards = matches!(asked.set.page, Page::Last | Page::Before(_));
+    let kept = fitting(&messages, bytes / 2, backwards);
+    let moved = u32::try_from(kept.start).unwrap_or(u32::MAX);
+    let index = set.first.and_then(|first| first.index);
+    set.first = page.get(kept.start).map(|listed| First {
+        uid: listed.uid().to_owned(),
+        index: index.map(|index| index.saturating_add(moved)),
+    });
+    set.last = page[kept.clone()]
+        .last()
+        .map(|listed| listed.uid().to_owned());
+    for message in messages.drain(kept) {
+        walk.deliver(session, What::Passing, message, false);
+    }
+    Ok(set)
+}
+
+/// Which part of a page fits. At least one does, since each is no longer than the room.
+fn fitting(messages: &[Bytes], room: usize, backwards: bool) -> std::ops::Range<usize> {
+    let mut filled = 0;
+    let fits = |message: &&Bytes| {
+        filled += message.len();
+        filled <= room
+    };
+    let count = messages.len();
+    if backwards {
+        let kept = messages.iter().rev().take_while(fits).count();
+        count - kept..count
+    } else {
+        0..messages.iter().take_while(fits).count()
+    }
+}
+
+/// One conversation as the client is shown it. A message that is too long for the queue is left out; its id is there to
+/// fetch it by.
+async fn shown(
+    walk: &Walk<'_>,
+    session: &Session,
+    asked: &Asked,
+    listed: &Listed,
+    room: usize,
+) -> Result<Bytes, WalkError> {
+    let account = &walk.home.jid;
+    let Listed { peer, conversation } = listed;
+    let id = conversation.last_message;
+    let mut out = b"<message from='".to_vec();
+    escape_attr(&mut out, account.as_str());
+    out.extend_from_slice(b"' to='");
+    escape_attr(&mut out, session.jid.as_str());
+    out.extend_from_slice(b"'>");
+    let entry = Element::new("entry", ns::INBOX)
+        .with_attr("jid", peer.as_str())
+        .with_attr("unread", conversation.unread.to_string())
+        .with_attr("id", id.to_string());
+    entry.write(&mut out, ns::CLIENT);
+    if asked.messages
+        && let Some(entry) = entry_of(walk, id).await?
+    {
+        let (short, query) = (out.len(), walk.stanza.id.as_deref());
+        mam::write_result(&mut out, query, id, account, &entry);
+        if out.len() + b"</message>".len() > room {
+            out.truncate(short);
+        }
+    }
+    out.extend_from_slice(b"</message>");
+    Ok(out.into())
+}
+
+async fn entry_of(walk: &Walk<'_>, id: ArchiveId) -> Result<Option<Entry>, WalkError> {
+    let value = walk.get(&tables::log_key(id)).await?;
+    Ok(value.map(Entry::decode).transpose()?)
+}
