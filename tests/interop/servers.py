@@ -4,6 +4,7 @@
 ports, with everything they write in one temporary folder.
 """
 
+import json
 import os
 import secrets
 import shutil
@@ -42,6 +43,8 @@ class Server:
     domain = "localhost"
     other_domain = "second.localhost"
     host = "127.0.0.1"
+    # Localparts of those who administer `domain` from a client; who needs the accounts makes them.
+    administrators = ["admin"]
 
     def __init__(self):
         self.folder = Path(tempfile.mkdtemp(prefix=f"{self.name}-test-"))
@@ -181,7 +184,7 @@ plaintext_on_loopback = true
 
 [accounts]
 registrations_per_address = 1000
-admins = ["admin@{self.domain}"]
+admins = {json.dumps([f"{name}@{self.domain}" for name in self.administrators])}
 # The least that is allowed: hundreds of accounts are made.
 password_iterations = 4096
 
