@@ -42,13 +42,16 @@ class Server:
     lacks = frozenset()
     domain = "localhost"
     other_domain = "second.localhost"
+    # An external component (XEP-0114) may stand for this.
+    component_domain = "bot.localhost"
+    component_secret = "a component's secret"
     host = "127.0.0.1"
     # Localparts of those who administer `domain` from a client; who needs the accounts makes them.
     administrators = ["admin"]
 
     def __init__(self):
         self.folder = Path(tempfile.mkdtemp(prefix=f"{self.name}-test-"))
-        self.port, self.tls_port, self.http_port, self.extra_port = free_ports(4)
+        self.port, self.tls_port, self.http_port, self.extra_port, self.component_port = free_ports(5)
         self.certificate, self.key = certificates.self_signed(
             self.folder / "certs", [self.domain, self.other_domain]
         )
@@ -169,6 +172,7 @@ class Posthaste(Server):
 c2s = ["{self.host}:{self.port}"]
 c2s_tls = ["{self.host}:{self.tls_port}"]
 http = ["{self.host}:{self.http_port}"]
+components = ["{self.host}:{self.component_port}"]
 metrics = ["{self.host}:{self.extra_port}"]
 
 [tls]
@@ -205,6 +209,13 @@ level = "info"
 registration = true
 
 [host."{self.other_domain}"]
+
+[component."{self.component_domain}"]
+secret = "{self.component_secret}"
+name = "A bot"
+
+[component."second.{self.component_domain}"]
+secret = "another secret"
 """)
 
     def command(self):
@@ -243,6 +254,7 @@ http_ports = {{ {self.http_port} }}
 https_ports = {{}}
 http_host = "localhost"
 s2s_ports = {{}}
+component_ports = {{ {self.component_port} }}
 modules_enabled = {{ "roster", "saslauth", "tls", "disco", "carbons", "pep", "private", "blocklist",
   "vcard", "version", "time", "ping", "register", "mam", "csi_simple", "smacks",
   "websocket", "lastactivity", "server_contact_info", "external_services", "admin_adhoc", "announce" }}
@@ -263,6 +275,10 @@ log = {{ {{ levels = {{ min = "warn" }}, to = "console" }} }}
 ssl = {{ certificate = "{self.certificate}", key = "{self.key}" }}
 VirtualHost "{self.domain}"
 VirtualHost "{self.other_domain}"
+Component "{self.component_domain}"
+  component_secret = "{self.component_secret}"
+Component "second.{self.component_domain}"
+  component_secret = "another secret"
 """)
 
     def command(self):

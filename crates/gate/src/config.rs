@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use posthaste_proto::sasl::Mechanism;
+use posthaste_proto::jid::BareJid;
+use posthaste_proto::sasl::{Mechanism, Secret};
 
 /// Everything the gate needs to open its doors.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +21,8 @@ pub struct GateConfig {
     pub http: HttpConfig,
     /// What clients may log in with.
     pub login: LoginConfig,
+    /// The external components (XEP-0114) that may connect.
+    pub components: Vec<ComponentConfig>,
     /// Peers on a loopback address may authenticate without TLS: for development, or for a proxy on
     /// this machine that has ended the TLS of WebSocket clients.
     pub plaintext_on_loopback: bool,
@@ -43,6 +46,8 @@ pub enum ListenerKind {
     Xmpp,
     /// XMPP over TLS from the first byte (XEP-0368); usually port 5223.
     XmppTls,
+    /// External components (XEP-0114), without TLS: loopback or a private network.
+    Components,
     /// HTTP without TLS: development, or behind a reverse proxy that ends TLS.
     Http,
     /// HTTP over TLS. A client that negotiates the ALPN protocol `xmpp-client` here gets XMPP
@@ -91,6 +96,15 @@ impl Default for LoginConfig {
             attempts: 5,
         }
     }
+}
+
+/// One external component.
+#[derive(Clone, Debug)]
+pub struct ComponentConfig {
+    /// The domain that it stands for.
+    pub domain: BareJid,
+    /// What it proves to know.
+    pub secret: Secret,
 }
 
 /// The HTTP port.

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::channel::Channel;
+use crate::components;
 use crate::config::{GateConfig, ListenerKind};
 use crate::error::GateError;
 use crate::http::{HttpPeer, Routes};
@@ -166,7 +167,7 @@ impl std::fmt::Debug for Gate {
 /// Lets a connection in, if there is room.
 fn take(shared: &Arc<Shared>, kind: ListenerKind, tcp: TcpStream, peer: SocketAddr) {
     let counted = match kind {
-        ListenerKind::Xmpp => TransportKind::Tcp,
+        ListenerKind::Xmpp | ListenerKind::Components => TransportKind::Tcp,
         ListenerKind::XmppTls => TransportKind::DirectTls,
         ListenerKind::Http | ListenerKind::Https => TransportKind::Http,
     };
@@ -175,6 +176,10 @@ fn take(shared: &Arc<Shared>, kind: ListenerKind, tcp: TcpStream, peer: SocketAd
             let limits = &shared.config.limits;
             // What fails here is a connection that is gone already, as its first read will show.
             let _ = listen::prepare(&tcp, limits.probe_timeout.max(limits.write_stall));
+            if kind == ListenerKind::Components {
+                tokio::spawn(components::serve(Arc::clone(shared), permit, peer, tcp));
+                return;
+            }
             let channel = Channel::new(Arc::clone(shared), permit, peer, tcp);
             tokio::spawn(serve(channel, kind));
         }
@@ -201,7 +206,8 @@ fn serve(channel: Channel, kind: ListenerKind) -> impl Future<Output = ()> + Sen
 /// The way to a session; `None` when the connection ends before.
 async fn establish(mut channel: Channel, kind: ListenerKind) -> Option<Box<Session>> {
     match kind {
-        ListenerKind::Xmpp => {}
+        // Components have gone another way.
+        ListenerKind::Xmpp | ListenerKind::Components => {}
         ListenerKind::XmppTls => channel.secure(TlsUse::Xmpp, None).await.ok()?,
         ListenerKind::Http => channel = Box::pin(through_http(channel)).await?,
         ListenerKind::Https => {

@@ -9,6 +9,7 @@ mod admission;
 mod bucket;
 mod channel;
 mod closing;
+mod components;
 mod config;
 mod error;
 mod gate;
@@ -28,8 +29,8 @@ mod transport;
 mod wheel;
 
 pub use config::{
-    GateConfig, HostCertificate, HttpConfig, Limits, ListenerConfig, ListenerKind, LoginConfig,
-    TlsConfig,
+    ComponentConfig, GateConfig, HostCertificate, HttpConfig, Limits, ListenerConfig, ListenerKind,
+    LoginConfig, TlsConfig,
 };
 pub use error::GateError;
 pub use gate::Gate;

@@ -11,6 +11,7 @@ use posthaste_im::node::Node;
 
 use crate::admission::Admission;
 use crate::bucket::Rate;
+use crate::components::Components;
 use crate::config::GateConfig;
 use crate::http::{Http, Routes};
 use crate::stats::GateStats;
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) stats: Arc<GateStats>,
     pub(crate) wheel: Arc<Wheel>,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) components: Components,
     /// The speed sessions are held to, if they are.
     pub(crate) rate: Option<Rate>,
     phase: AtomicU8,
@@ -69,6 +71,7 @@ impl Shared {
         let stats = Arc::new(GateStats::default());
         let (most, most_per_address) = (limits.connections, limits.connections_per_address);
         Arc::new(Shared {
+            components: Components::open(&node, &config.components),
             node,
             tls,
             http,

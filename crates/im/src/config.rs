@@ -18,6 +18,29 @@ pub enum Keep {
     Forever,
 }
 
+/// An external component, as discovery shows it.
+#[derive(Clone, Debug)]
+pub struct Component {
+    /// Its domain.
+    pub domain: BareJid,
+    /// Words for people.
+    pub name: Option<String>,
+}
+
+impl Config {
+    /// The components that a host lists: those below its domain, and those that are below none.
+    pub fn components_of<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a Component> {
+        let is_below = |component: &Component, host: &str| {
+            let rest = component.domain.as_str().strip_suffix(host);
+            rest.is_some_and(|rest| rest.ends_with('.'))
+        };
+        self.components.iter().filter(move |component| {
+            let mut hosts = self.hosts.iter().map(|host| host.domain.as_str());
+            is_below(component, host) || !hosts.any(|host| is_below(component, host))
+        })
+    }
+}
+
 /// One virtual host.
 #[derive(Clone, Debug)]
 pub struct HostConfig {
@@ -81,6 +104,8 @@ pub struct Config {
     pub reports_to: Option<BareJid>,
     /// Who administers the whole server by commands (XEP-0133). Only accounts of our hosts count.
     pub admins: Vec<BareJid>,
+    /// External components (XEP-0114), for discovery.
+    pub components: Vec<Component>,
     /// Services outside XMPP that clients are told of (XEP-0215).
     pub external_services: ExternalServices,
 }
@@ -110,6 +135,7 @@ impl Default for Config {
             contacts: Vec::new(),
             reports_to: None,
             admins: Vec::new(),
+            components: Vec::new(),
             external_services: ExternalServices::default(),
         }
     }

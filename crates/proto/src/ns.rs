@@ -9,6 +9,8 @@ pub const XMLNS: &str = "http://www.w3.org/2000/xmlns/";
 pub const CLIENT: &str = "jabber:client";
 /// Content of server streams (RFC 6120 §4.8.2).
 pub const SERVER: &str = "jabber:server";
+/// Content of a component's stream (XEP-0114).
+pub const COMPONENT: &str = "jabber:component:accept";
 /// The stream itself (RFC 6120 §4.8.1).
 pub const STREAM: &str = "http://etherx.jabber.org/streams";
 /// Stream error conditions (RFC 6120 §4.9.3).

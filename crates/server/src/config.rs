@@ -29,6 +29,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Config {
     pub(crate) hosts: Vec<Host>,
+    pub(crate) components: Vec<Component>,
     pub(crate) server: ServerKeys,
     pub(crate) listen: Listen,
     pub(crate) tls: Tls,
@@ -88,6 +89,31 @@ impl Host {
     }
 }
 
+/// An external component (XEP-0114): a program with a domain of its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Component {
+    pub(crate) domain: BareJid,
+    pub(crate) secret: Secret,
+    pub(crate) name: String,
+}
+
+impl Component {
+    fn new(domain: &str) -> Result<Self, String> {
+        let domain =
+            BareJid::new(None, domain).map_err(|error| format!("is not a domain: {error}"))?;
+        Ok(Self {
+            domain,
+            secret: Secret::default(),
+            name: String::new(),
+        })
+    }
+
+    /// The name of its section, as complaints write it.
+    pub(crate) fn key(&self) -> String {
+        format!("component.\"{}\"", self.domain)
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ServerKeys {
     pub(crate) threads: u64,
@@ -100,6 +126,7 @@ pub(crate) struct Listen {
     pub(crate) c2s_tls: Vec<SocketAddr>,
     pub(crate) http: Vec<SocketAddr>,
     pub(crate) https: Vec<SocketAddr>,
+    pub(crate) components: Vec<SocketAddr>,
     pub(crate) metrics: Vec<SocketAddr>,
 }
 

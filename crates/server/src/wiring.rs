@@ -1,10 +1,10 @@
 //! From the configuration to what the other crates want to be given.
 
 use crate::certificate::{CertificateError, self_signed};
-use crate::config::{Complaint, Config, Contact, Limits, Login};
+use crate::config::{Complaint, Component, Config, Contact, Limits, Login};
 use posthaste_gate::{
-    GateConfig, GateError, HostCertificate, HttpConfig, ListenerConfig, ListenerKind, LoginConfig,
-    TlsConfig,
+    ComponentConfig, GateConfig, GateError, HostCertificate, HttpConfig, ListenerConfig,
+    ListenerKind, LoginConfig, TlsConfig,
 };
 use posthaste_im::accounts::Settings;
 use posthaste_im::config::{HostConfig, PushContent};
@@ -23,6 +23,7 @@ pub(crate) fn gate_config(config: &Config) -> Result<GateConfig, CertificateErro
         (ListenerKind::XmppTls, &listen.c2s_tls),
         (ListenerKind::Http, &listen.http),
         (ListenerKind::Https, &listen.https),
+        (ListenerKind::Components, &listen.components),
     ];
     let listeners = listeners.into_iter().flat_map(|(kind, addresses)| {
         let listener = move |address: &_| ListenerConfig {
@@ -40,9 +41,18 @@ pub(crate) fn gate_config(config: &Config) -> Result<GateConfig, CertificateErro
             origins: config.http.origins.clone(),
         },
         login: login_config(&config.login),
+        components: components(config),
         plaintext_on_loopback: config.login.plaintext_on_loopback,
         limits: gate_limits(&config.limits),
     })
+}
+
+fn components(config: &Config) -> Vec<ComponentConfig> {
+    let component = |component: &Component| ComponentConfig {
+        domain: component.domain.clone(),
+        secret: component.secret.clone(),
+    };
+    config.components.iter().map(component).collect()
 }
 
 fn tls_config(config: &Config) -> Result<TlsConfig, CertificateError> {
@@ -118,6 +128,7 @@ pub(crate) fn listening(addresses: &[(ListenerKind, SocketAddr)]) -> Vec<String>
         ListenerKind::XmppTls => "xmpp-tls",
         ListenerKind::Http => "http",
         ListenerKind::Https => "https",
+        ListenerKind::Components => "components",
     };
     let each = addresses
         .iter()
@@ -165,8 +176,17 @@ pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
         contacts: contacts(&config.contact),
         reports_to: BareJid::parse(&config.contact.reports_to).ok(),
         admins: admins(&accounts.admins),
+        components: listed_components(config),
         external_services: external_services(&config.external_services),
     }
+}
+
+fn listed_components(config: &Config) -> Vec<posthaste_im::config::Component> {
+    let component = |component: &Component| posthaste_im::config::Component {
+        domain: component.domain.clone(),
+        name: Some(component.name.clone()).filter(|name| !name.is_empty()),
+    };
+    config.components.iter().map(component).collect()
 }
 
 /// The table of keys has read each of them once.
@@ -223,6 +243,7 @@ pub(crate) fn blame(config: &Config, error: &GateError) -> Complaint {
             ("listen.c2s_tls", &listen.c2s_tls),
             ("listen.http", &listen.http),
             ("listen.https", &listen.https),
+            ("listen.components", &listen.components),
         ]
         .into_iter()
         .find_map(|(key, addresses)| addresses.contains(address).then_some(key)),

@@ -10,7 +10,7 @@ use posthaste_proto::ns;
 use posthaste_proto::stanza::IqType;
 use posthaste_proto::xep::caps::Caps;
 use posthaste_proto::xep::data_form::{DataForm, Field, FieldKind, FormKind};
-use posthaste_proto::xep::disco::{Identity, Info, Items};
+use posthaste_proto::xep::disco::{Identity, Info, Item, Items};
 use posthaste_proto::xml::Element;
 
 use super::{AccountIq, Answer, Asker, Ext, HostIq, HostQuery, commands, every, pubsub};
@@ -146,10 +146,26 @@ fn host_items<'q>(query: &'q HostQuery<'q>, asked: Element) -> BoxFuture<'q, Ans
     async move {
         match asked.attr("node") {
             Some(ns::COMMANDS) => Ok(Some(commands::items(query)?.to_element())),
-            _ => no_items(&asked),
+            Some(_) => no_items(&asked),
+            None => Ok(Some(services(query).to_element())),
         }
     }
     .boxed()
+}
+
+/// What belongs to a host: its components.
+fn services(query: &HostQuery<'_>) -> Items {
+    let config = query.node.config();
+    let components = config.components_of(query.host.as_str());
+    let items = components.map(|component| Item {
+        jid: component.domain.to_string(),
+        node: None,
+        name: component.name.clone(),
+    });
+    Items {
+        node: None,
+        items: items.collect(),
+    }
 }
 
 fn no_items(asked: &Element) -> Answer {

@@ -73,6 +73,7 @@ pub const HEART: &[&Ext] = &[
 
 /// What the gate does.
 pub const GATE: &[&Ext] = &[
+    &named("Jabber Component Protocol", 114, "1.6"),
     &named(
         "Discovering Alternative XMPP Connection Methods",
         156,

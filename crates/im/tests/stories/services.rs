@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::harness::{World, chat, config};
-use posthaste_im::config::Config;
+use posthaste_im::config::{Component, Config, HostConfig};
 use posthaste_im::ext;
 use posthaste_im::ext::private::MAX_ELEMENTS;
 use posthaste_kv::memory::MemoryKv;
+use posthaste_proto::jid::BareJid;
 use posthaste_proto::ns;
 use posthaste_proto::stanza::Stanza;
 use posthaste_proto::xep::caps::Caps;
@@ -322,4 +323,41 @@ async fn what_nobody_claims_is_refused() {
             "{to}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_host_lists_the_components_that_belong_to_it() {
+    let component = |domain: &str| Component {
+        domain: BareJid::parse(domain).unwrap(),
+        name: Some("A bot".to_owned()),
+    };
+    let other = HostConfig {
+        domain: BareJid::parse("verona.example").unwrap(),
+        ..config().hosts[0].clone()
+    };
+    let config = Config {
+        hosts: vec![config().hosts[0].clone(), other],
+        components: [
+            "bot.example.org",
+            "bot.verona.example",
+            "irc.example.net",
+            "xexample.org",
+        ]
+        .map(component)
+        .into(),
+        ..config()
+    };
+    let world = World::with(config, Arc::new(MemoryKv::new()));
+    let mut romeo = world.connect("romeo", "orchard").await;
+    let items = "<query xmlns='http://jabber.org/protocol/disco#items'/>";
+    let listed = romeo.asks(&get("example.org", items)).await;
+    assert!(
+        listed.contains("<item jid='bot.example.org' name='A bot'/>"),
+        "{listed}"
+    );
+    assert!(
+        listed.contains("irc.example.net") && listed.contains("xexample.org"),
+        "{listed}"
+    );
+    assert!(!listed.contains("verona"), "{listed}");
 }

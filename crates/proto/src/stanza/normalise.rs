@@ -2,7 +2,7 @@
 //! outside their content, or whose children write their namespaces in disguise.
 //!
 //! Every element is written without a prefix, declaring its namespace where it is not that of its parent; text stays
-//! as it came. Elements of the stanza's own namespace (`jabber:server` between servers) become `jabber:client`.
+//! as it came. Elements of the stanza's own namespace (`jabber:server` between servers, `jabber:component:accept`) become `jabber:client`.
 
 use super::children::{Child, written};
 use crate::ns;

@@ -77,10 +77,10 @@ impl Stanza {
 
 /// The namespace of the stanzas in a stream (RFC 6120 §4.8.2).
 fn content_ns(stream: &StreamContext) -> &'static str {
-    if stream.default_ns == ns::SERVER {
-        ns::SERVER
-    } else {
-        ns::CLIENT
+    match &*stream.default_ns {
+        ns::SERVER => ns::SERVER,
+        ns::COMPONENT => ns::COMPONENT,
+        _ => ns::CLIENT,
     }
 }
 

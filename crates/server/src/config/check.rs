@@ -17,6 +17,7 @@ pub(super) fn check(config: &Config) -> Vec<Complaint> {
     check_certificates(config, &mut complaints);
     check_addresses(config, &mut complaints);
     check_admins(config, &mut complaints);
+    check_components(config, &mut complaints);
     if complaints.is_empty() {
         check_files(config, &mut complaints);
     }
@@ -72,6 +73,23 @@ fn check_certificates(config: &Config, complaints: &mut Vec<Complaint>) {
     }
 }
 
+fn check_components(config: &Config, complaints: &mut Vec<Complaint>) {
+    for component in &config.components {
+        if config
+            .hosts
+            .iter()
+            .any(|host| host.domain == component.domain)
+        {
+            let what = "is a host of this server; a component has a domain of its own";
+            complaints.push(config.origins.blame(&component.key(), what));
+        }
+        if component.secret.expose().is_empty() {
+            let what = "wants a secret, or anyone could stand for it";
+            complaints.push(config.origins.blame(&component.key(), what));
+        }
+    }
+}
+
 /// Another server's word does not make an administrator of ours.
 fn check_admins(config: &Config, complaints: &mut Vec<Complaint>) {
     let of_host = |host: &Host| (format!("{}.admins", host.key()), host.admins.clone());
@@ -101,6 +119,7 @@ fn check_addresses(config: &Config, complaints: &mut Vec<Complaint>) {
         ("listen.c2s_tls", &listen.c2s_tls),
         ("listen.http", &listen.http),
         ("listen.https", &listen.https),
+        ("listen.components", &listen.components),
         ("listen.metrics", &listen.metrics),
     ] {
         // Port 0 is "any free port", so it may stand in several places.
@@ -210,6 +229,22 @@ mod tests {
             (
                 "\n[lisen]\n",
                 "p.toml:2: lisen: unknown section; there are: listen, ",
+            ),
+            (
+                "[component.'localhost']\nsecret = 'x'\n",
+                "p.toml:1: component.\"localhost\": is a host of this server",
+            ),
+            (
+                "[component.'bot.localhost']\n",
+                "p.toml:1: component.\"bot.localhost\": wants a secret",
+            ),
+            (
+                "[component.'bot.localhost']\nsecret = 4\n",
+                "p.toml:2: component.\"bot.localhost\".secret: wants a text",
+            ),
+            (
+                "[accounts]\nadmins = ['admin@elsewhere.example']\n",
+                "p.toml:2: accounts.admins: admin@elsewhere.example is not an account of any of the hosts",
             ),
             (
                 "listen = 3\n",

@@ -1,6 +1,6 @@
 //! The generated example: every key with its documentation, bounds and default.
 
-use super::keys::{HOST_DOC, HOST_KEYS, SECTIONS};
+use super::keys::{COMPONENT_DOC, COMPONENT_KEYS, HOST_DOC, HOST_KEYS, SECTIONS};
 use super::value::Key;
 use super::{Config, Host};
 use std::fmt::Write as _;
@@ -32,7 +32,24 @@ pub(crate) fn example() -> String {
     for key in HOST_KEYS {
         entry(&mut out, key, &mut host);
     }
+    component(&mut out);
     out
+}
+
+/// There is none without such a section, so that the example has it in comments.
+fn component(out: &mut String) {
+    out.push('\n');
+    for line in COMPONENT_DOC {
+        line_of(out, format_args!("# {line}"));
+    }
+    line_of(out, format_args!("# [component.\"bot.localhost\"]"));
+    for key in COMPONENT_KEYS {
+        out.push('\n');
+        for line in key.doc {
+            line_of(out, format_args!("# {line}"));
+        }
+        line_of(out, format_args!("# {} = \"…\"", key.name));
+    }
 }
 
 fn heading(out: &mut String, doc: &[&str], name: &str) {

@@ -13,6 +13,7 @@ use heart::{ACCOUNTS, CONTACT, DEVICES, MESSAGES, PUBSUB, PUSH, SESSIONS};
 use posthaste_im::config::Keep;
 use process::{ADMIN, LOG, SERVER, STORAGE};
 use services::EXTERNAL_SERVICES;
+pub(crate) use services::{COMPONENT_DOC, COMPONENT_KEYS};
 use std::time::Duration;
 
 /// A `[section]` of the file.

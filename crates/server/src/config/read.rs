@@ -1,9 +1,9 @@
 //! Reading a configuration file: TOML text in, a [`Config`] or every complaint about it out.
 
 use super::check::check;
-use super::keys::{HOST_KEYS, SECTIONS};
+use super::keys::{COMPONENT_KEYS, HOST_KEYS, SECTIONS};
 use super::value::Key;
-use super::{Complaint, Config, ConfigError, Host, Origins};
+use super::{Complaint, Component, Config, ConfigError, Host, Origins};
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
@@ -13,6 +13,9 @@ const FILE_BYTES_MOST: u64 = 1 << 20;
 
 /// More hosts than this belong on several servers, or behind a database.
 pub(crate) const HOSTS_MOST: usize = 1_000;
+
+/// Gateways and bots come by the handful.
+pub(crate) const COMPONENTS_MOST: usize = 100;
 
 /// Reads and checks the file at `path`. Relative paths in it are taken from its own folder.
 pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
@@ -73,11 +76,18 @@ impl Reader {
                 self.hosts(name, value, &mut config.hosts);
                 continue;
             }
+            if name.get_ref() == "component" {
+                self.components(name, value, &mut config.components);
+                continue;
+            }
             let Some(section) = SECTIONS
                 .iter()
                 .find(|section| section.name == name.get_ref())
             else {
-                let known = SECTIONS.iter().map(|section| section.name).chain(["host"]);
+                let known = SECTIONS
+                    .iter()
+                    .map(|section| section.name)
+                    .chain(["host", "component"]);
                 self.unknown(name, "", "section", known);
                 continue;
             };
@@ -137,6 +147,46 @@ impl Reader {
         }
         self.origins.note(key, line);
         hosts.push(host);
+    }
+
+    fn components(
+        &mut self,
+        name: &Spanned<DeString<'_>>,
+        value: &Spanned<DeValue<'_>>,
+        components: &mut Vec<Component>,
+    ) {
+        let Some(table) = self.table("component.\"bot.example.org\"", name, value) else {
+            return;
+        };
+        if table.len() > COMPONENTS_MOST {
+            let line = self.lines.of(name.span().start);
+            let what = format!("wants at most {COMPONENTS_MOST} components");
+            return self.complain(Some(line), Some("component".to_owned()), what);
+        }
+        for (domain, value) in table {
+            self.component(domain, value, components);
+        }
+    }
+
+    fn component(
+        &mut self,
+        domain: &Spanned<DeString<'_>>,
+        value: &Spanned<DeValue<'_>>,
+        components: &mut Vec<Component>,
+    ) {
+        let key = format!("component.\"{}\"", domain.get_ref());
+        let line = self.lines.of(domain.span().start);
+        let Some(table) = self.table(&key, domain, value) else {
+            return;
+        };
+        let mut component = match Component::new(domain.get_ref()) {
+            Ok(component) => component,
+            Err(what) => return self.complain(Some(line), Some(key), what),
+        };
+        let key = component.key();
+        self.keys(&format!("{key}."), COMPONENT_KEYS, &mut component, table);
+        self.origins.note(key, line);
+        components.push(component);
     }
 
     /// Reads every entry of one table into `target` by its table of keys.

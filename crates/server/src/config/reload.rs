@@ -1,8 +1,8 @@
 //! What differs between two configurations, and which of it a running server can take.
 
-use super::keys::{HOST_KEYS, SECTIONS};
+use super::keys::{COMPONENT_KEYS, HOST_KEYS, SECTIONS};
 use super::value::Key;
-use super::{Config, Host};
+use super::{Component, Config, Host};
 
 /// The keys whose values differ.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -42,6 +42,33 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Changes {
         .filter(|before| !new.hosts.iter().any(|host| host.domain == before.domain));
     changes.waiting.extend(gone.map(Host::key));
     changes
+        .waiting
+        .extend(changed_components(&mut old, &mut new));
+    changes
+}
+
+/// The components that came, went or are described otherwise: all of that waits for a restart.
+fn changed_components(old: &mut Config, new: &mut Config) -> Vec<String> {
+    let described = |config: &mut Config| -> Vec<(String, Vec<Option<String>>)> {
+        let components = config.components.iter_mut();
+        let describe = |component: &mut Component| {
+            let values = COMPONENT_KEYS.iter().map(|key| key.value.show(component));
+            let values = values.collect();
+            (component.key(), values)
+        };
+        components.map(describe).collect()
+    };
+    let (old, new) = (described(old), described(new));
+    let differ = |one: &[(String, Vec<Option<String>>)],
+                  other: &[(String, Vec<Option<String>>)]| {
+        let gone = one.iter().filter(|component| !other.contains(component));
+        gone.map(|(key, _)| key.clone()).collect::<Vec<_>>()
+    };
+    let mut changed = differ(&old, &new);
+    changed.extend(differ(&new, &old));
+    changed.sort();
+    changed.dedup();
+    changed
 }
 
 impl Config {
@@ -114,6 +141,21 @@ mod tests {
             ]
         );
         assert_eq!(super::changes(&old, &old), Changes::default());
+
+        let with = |secret: &str| {
+            config(&format!(
+                "[component.'bot.localhost']\nsecret = '{secret}'\n"
+            ))
+        };
+        for (one, other) in [
+            (with("x"), with("y")),
+            (with("x"), config("")),
+            (config(""), with("x")),
+        ] {
+            let changes = super::changes(&one, &other);
+            assert_eq!(changes.waiting, ["component.\"bot.localhost\""]);
+            assert!(super::changes(&one, &one).waiting.is_empty());
+        }
 
         let reloaded = old.reloaded(&new);
         let still = super::changes(&old, &reloaded);

@@ -51,6 +51,18 @@ pub(super) const LISTEN: Section = Section {
             },
         },
         Key {
+            name: "components",
+            doc: &[
+                "External components (XEP-0114), such as \"127.0.0.1:5347\". They speak in the clear: keep it to",
+                "loopback or a private network.",
+            ],
+            reload: false,
+            value: Value::Addresses {
+                default: &[],
+                field: |c| &mut c.listen.components,
+            },
+        },
+        Key {
             name: "metrics",
             doc: &["Prometheus metrics at /metrics. Keep it from strangers."],
             reload: false,

@@ -1,6 +1,7 @@
-//! The keys of what stands beside the server: services outside XMPP.
+//! The keys of what stands beside the server: services outside XMPP, and external components.
 
 use super::{Section, secs};
+use crate::config::Component;
 use crate::config::value::{Key, Value};
 use posthaste_im::ext::external_services::Service;
 
@@ -46,3 +47,31 @@ pub(super) const EXTERNAL_SERVICES: Section = Section {
         },
     ],
 };
+
+/// What the example says above `[component."…"]`.
+pub(crate) const COMPONENT_DOC: &[&str] = &[
+    "External components (XEP-0114), one section each: programs with a domain of their own that",
+    "connect to listen.components, such as gateways and bots.",
+];
+
+/// The keys of a `[component."…"]` section.
+pub(crate) const COMPONENT_KEYS: &[Key<Component>] = &[
+    Key {
+        name: "secret",
+        doc: &["What the component proves to know."],
+        reload: false,
+        value: Value::Hidden {
+            field: |c| &mut c.secret,
+        },
+    },
+    Key {
+        name: "name",
+        doc: &["What clients show where they list the services of a host (XEP-0030)."],
+        reload: false,
+        value: Value::Text {
+            default: "",
+            check: |_| Ok(()),
+            field: |c| &mut c.name,
+        },
+    },
+];
