@@ -48,6 +48,14 @@ pub const EXT: Ext = Ext {
             asker: Asker::Owner,
             handler: revoke,
         },
+        // COMPAT(slixmpp, 1.17): it asks by a get for what §4.2 has as a set.
+        AccountIq {
+            kind: IqType::Get,
+            ns: ns::CLIENT_ACCESS,
+            name: "revoke",
+            asker: Asker::Owner,
+            handler: revoke,
+        },
     ],
     host_iqs: &[],
 };

@@ -426,3 +426,31 @@ async fn what_may_not_be_copied_is_for_the_addressed_device_alone() {
     let mut laptop = world.device_online("juliet", "laptop").await;
     assert_eq!(laptop.bodies().await, NOBODY);
 }
+
+#[tokio::test]
+async fn a_device_that_reads_the_archive_first_gets_nothing_twice() {
+    let world = World::new();
+    let mut romeo = world.online("romeo", "orchard").await;
+    world
+        .device_online("juliet", "phone")
+        .await
+        .connection
+        .close()
+        .await;
+    let mut laptop = world.device_online("juliet", "laptop").await;
+    for n in 0..10 {
+        let text = format!("m{n}");
+        romeo.send(&chat("juliet@example.org", &text)).await;
+    }
+    laptop.receives_until_quiet().await;
+    laptop.send(&chat("romeo@example.org", "mine")).await;
+    let mut phone = world.device("juliet", "phone").await;
+    phone
+        .send("<iq type='set' id='q'><query xmlns='urn:xmpp:mam:2'/></iq>")
+        .await;
+    assert_eq!(phone.bodies().await.len(), 11);
+    phone.send("<presence/>").await;
+    assert_eq!(phone.bodies().await, NOBODY);
+    romeo.send(&chat("juliet@example.org", "live")).await;
+    assert_eq!(phone.bodies().await, ["live"]);
+}
