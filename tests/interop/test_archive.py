@@ -115,9 +115,9 @@ async def test_fields_metadata_and_preferences(server, romeo, juliet):
         assert metadata["start"]["id"] == archive_id(results[0])
         assert metadata["end"]["id"] == archive_id(results[-1])
         prefs = j.plugin["xep_0441"]
-        assert await prefs.get_preferences() == ("always", [], [])
+        assert await prefs.get_preferences() == ("always", set(), set())
         await prefs.set_preferences(default="always", never=[r.boundjid.bare])
-        assert await prefs.get_preferences() == ("always", [], [r.boundjid.bare])
+        assert await prefs.get_preferences() == ("always", set(), {r.boundjid.bare})
         await say(r, j.boundjid.bare, 2, "private")
         results, _ = await page(j)
         assert [text(m) for m in results] == ["m0", "m1"]

@@ -403,7 +403,7 @@ async fn unread_after(
     after: ArchiveId,
 ) -> Result<u32, WalkError> {
     let mut unread = 0;
-    let range = ArchiveId(after.0.saturating_add(1))..=ArchiveId(u64::MAX);
+    let range = after.next()..=ArchiveId(u64::MAX);
     let count = |entry: Indexed| {
         unread += u32::from(entry.message && !entry.own);
         if unread >= MAX_UNREAD {
@@ -618,7 +618,7 @@ pub async fn prune(node: &Node, state: &mut HomeState, oldest: ArchiveId) -> Res
 /// The store's.
 pub async fn replay(node: &Node, state: &mut HomeState) -> Result<(), WalkError> {
     let end = prefix_end(tables::LOG);
-    let mut from = ArchiveId(state.recent.covered.indexed.0.saturating_add(1));
+    let mut from = state.recent.covered.indexed.next();
     // What has been given out and never logged is no reason to read.
     while from <= state.delivery.last() {
         let scan = Scan::range(tables::log_key(from), end.clone(), REPLAY_PAGE);
@@ -628,7 +628,7 @@ pub async fn replay(node: &Node, state: &mut HomeState) -> Result<(), WalkError>
             let Some(id) = tables::key_id(tables::LOG, &key) else {
                 continue;
             };
-            from = ArchiveId(id.0.saturating_add(1));
+            from = id.next();
             note_stored(state, id, value)?;
         }
         if is_last {

@@ -37,6 +37,12 @@ impl ArchiveId {
         u64::from_str_radix(text, 16).ok().map(ArchiveId)
     }
 
+    /// The first id that can follow this one.
+    #[must_use]
+    pub fn next(self) -> ArchiveId {
+        ArchiveId(self.0.saturating_add(1))
+    }
+
     fn before(self) -> ArchiveId {
         ArchiveId(self.0.saturating_sub(1))
     }

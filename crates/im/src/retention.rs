@@ -93,9 +93,10 @@ impl Node {
         // Looks before it loads the home: nearly always there is nothing to do.
         let oldest = self.oldest_entry(partition).await?;
         let Covered { indexed, pruned } = Covered::load(self.kv(), partition).await?;
-        let gone_from = oldest.unwrap_or(ArchiveId(indexed.0.saturating_add(1)));
-        let to_prune = gone_from.timestamp().since(pruned.timestamp()) > PRUNE_MILLIS;
-        if !to_prune && oldest.is_none_or(|oldest| oldest > horizon) {
+        let gone_from = |oldest: Option<ArchiveId>| oldest.unwrap_or(indexed.next());
+        let to_prune =
+            |oldest| gone_from(oldest).timestamp().since(pruned.timestamp()) > PRUNE_MILLIS;
+        if !to_prune(oldest) && oldest.is_none_or(|oldest| oldest > horizon) {
             return Ok(());
         }
         let home = self.home(jid);
@@ -107,8 +108,10 @@ impl Node {
             self.kv().commit(batch)?;
         }
         let oldest = self.oldest_entry(partition).await?;
-        let gone_from = oldest.unwrap_or(ArchiveId(indexed.0.saturating_add(1)));
-        conversations::prune(self, &mut state, gone_from).await
+        if to_prune(oldest) {
+            conversations::prune(self, &mut state, gone_from(oldest)).await?;
+        }
+        Ok(())
     }
 
     async fn oldest_entry(&self, partition: &Partition) -> Result<Option<ArchiveId>, WalkError> {

@@ -550,6 +550,17 @@ impl State {
         )
     }
 
+    /// Room for the many stanzas of one answer: what is held back for an inactive client comes into the queue before them,
+    /// and the IQ after them.
+    pub fn room_for_answer(&self, limits: QueueLimits) -> (usize, usize) {
+        let (items, bytes) = self.room(limits);
+        let held = self.held.iter().count() + 1;
+        (
+            items.saturating_sub(held),
+            bytes.saturating_sub(self.held.bytes()) / 2,
+        )
+    }
+
     /// Adds what catching up found. Not refused: the caller asked for [`State::room`] first.
     pub fn push_caught_up(&mut self, item: Item) {
         self.held_bytes += item.xml.as_ref().map_or(0, Bytes::len);

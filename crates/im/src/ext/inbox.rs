@@ -130,26 +130,25 @@ async fn list(walk: &mut Walk<'_>) -> Result<Vec<Listed>, WalkError> {
     Ok(listed)
 }
 
-/// Sends the wanted page, or as much of it as half of the queue's free room takes: the rest stays for what happens
-/// meanwhile.
+/// Sends the wanted page, or as much of it as there is room for in the queue.
 async fn send_page(
     walk: &mut Walk<'_>,
     session: &Arc<Session>,
     asked: &Asked,
     wanted: &[Listed],
 ) -> Result<Set, WalkError> {
-    let (items, bytes) = session.state().room(walk.node.config().queue);
-    // The answer itself needs a place too.
-    let most = MAX_PAGE.min(items.saturating_sub(1));
+    let limits = walk.node.config().queue;
+    let (items, bytes) = session.state().room_for_answer(limits);
+    let most = MAX_PAGE.min(items);
     let (page, mut set) = (asked.set)
         .cut(wanted, Listed::uid, most)
         .map_err(|_| StanzaError::item_not_found())?;
     let mut messages = Vec::with_capacity(page.len());
     for listed in page {
-        messages.push(shown(walk, session, asked, listed, bytes / 2).await?);
+        messages.push(shown(walk, session, asked, listed, bytes).await?);
     }
     let backwards = matches!(asked.set.page, Page::Last | Page::Before(_));
-    let kept = fitting(&messages, bytes / 2, backwards);
+    let kept = fitting(&messages, bytes, backwards);
     let moved = u32::try_from(kept.start).unwrap_or(u32::MAX);
     let index = set.first.and_then(|first| first.index);
     set.first = page.get(kept.start).map(|listed| First {

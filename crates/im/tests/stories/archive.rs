@@ -617,3 +617,66 @@ async fn what_goes_when_it_is_delivered_is_not_indexed() {
     world.sweep().await;
     assert_eq!(world.keys("romeo", b"with/").await, 0);
 }
+
+#[tokio::test]
+async fn what_is_held_back_for_an_inactive_client_takes_no_result_away() {
+    let mut config = config();
+    config.queue.items = 20;
+    let world = World::with(config, Arc::new(MemoryKv::new()));
+    let mut juliet = world.online("juliet", "balcony").await;
+    for n in 0..30 {
+        juliet
+            .send(&chat("romeo@example.org", &format!("m{n}")))
+            .await;
+    }
+    let mut romeo = world.connect("romeo", "phone").await;
+    romeo.send("<inactive xmlns='urn:xmpp:csi:0'/>").await;
+    let typing = "<message to='romeo@example.org/phone' type='chat'><composing xmlns='http://jabber.org/protocol/chatstates'/></message>";
+    for _ in 0..5 {
+        juliet.send(typing).await;
+    }
+    romeo.send(&query("q", &[], "<max>30</max>")).await;
+    let received = romeo.receives_until_quiet().await;
+    let results = received
+        .iter()
+        .filter(|xml| xml.contains("<result "))
+        .count();
+    let last = received
+        .iter()
+        .rfind(|xml| xml.contains("<result "))
+        .unwrap();
+    let fin = received.last().unwrap();
+    let id = between(last, "mam:2' id='", "'").unwrap();
+    assert!(results >= 10, "{results}");
+    assert!(fin.contains(&format!("<last>{id}</last>")), "{fin}");
+}
+
+#[tokio::test]
+async fn a_device_that_catches_up_from_the_archive_gets_nothing_twice() {
+    let world = World::new();
+    let mut phone = world.device("romeo", "phone-1").await;
+    phone.send("<presence/>").await;
+    phone.receives_until_quiet().await;
+    phone.connection.close().await;
+    let mut juliet = world.online("juliet", "balcony").await;
+    let mut desk = world.online("romeo", "desk").await;
+    for n in 0..5 {
+        juliet
+            .send(&chat("romeo@example.org", &format!("m{n}")))
+            .await;
+    }
+    assert_eq!(desk.bodies().await.len(), 5);
+    let mut phone = world.device("romeo", "phone-1").await;
+    phone.manage_stream().await;
+    let answer = ask(&mut phone, &query("q", &[], "<max>3</max>")).await;
+    assert_eq!(answer.bodies, ["m0", "m1", "m2"]);
+    phone.send("<presence/>").await;
+    assert_eq!(phone.bodies().await, ["m3", "m4"]);
+    phone
+        .send(&format!("<a xmlns='urn:xmpp:sm:3' h='{}'/>", 4 + 1 + 1 + 2))
+        .await;
+    phone.connection.close().await;
+    let mut phone = world.device("romeo", "phone-1").await;
+    phone.send("<presence/>").await;
+    assert_eq!(phone.bodies().await, [""; 0]);
+}

@@ -90,8 +90,7 @@ fn query<'w>(walk: &'w mut Walk<'_>, payload: Element) -> BoxFuture<'w, Answer> 
         // Only a session of this account can ask; an IQ that came another way has nobody to send results to.
         let session = asker.ok_or_else(StanzaError::not_allowed)?.session.clone();
         let limits = walk.node.config().queue;
-        // The answer itself needs a place too.
-        let room = session.state().room(limits).0.saturating_sub(1);
+        let room = session.state().room_for_answer(limits).0;
         if room == 0 {
             return Err(busy().into());
         }
@@ -111,7 +110,7 @@ fn query<'w>(walk: &'w mut Walk<'_>, payload: Element) -> BoxFuture<'w, Answer> 
 fn send_page(walk: &mut Walk<'_>, session: &Arc<Session>, name: Option<&str>, page: Vec<Found>) {
     let (mut room, query) = {
         let (mut state, limits) = (session.state(), walk.node.config().queue);
-        let room = state.room(limits).1.saturating_sub(limits.bytes / 2);
+        let room = state.room_for_answer(limits).1;
         (room, state.open_query(name))
     };
     for Found {
