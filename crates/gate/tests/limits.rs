@@ -182,3 +182,14 @@ async fn draining_takes_no_longer_than_it_may() {
         started.elapsed()
     );
 }
+
+/// Between a failure of the store and its being opened again nobody's password is wrong.
+#[tokio::test]
+async fn a_log_in_without_a_store_is_told_to_come_back_later() {
+    let world = World::new().await;
+    world.node.kv().close().await.unwrap();
+    let mut romeo = world.connect(Transport::Plain).await;
+    romeo.authenticate("romeo").await;
+    let answer = romeo.until("</failure>").await;
+    assert!(answer.contains("<temporary-auth-failure"), "{answer}");
+}

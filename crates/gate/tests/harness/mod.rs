@@ -381,8 +381,8 @@ impl Client {
         Client::new(world.tls(self.io, &[]).await.unwrap(), false)
     }
 
-    /// Logs in by PLAIN and binds `resource`.
-    pub(crate) async fn log_in(&mut self, user: &str, resource: &str) {
+    /// Opens a stream and sends a PLAIN log-in.
+    pub(crate) async fn authenticate(&mut self, user: &str) {
         let features = self.open().await;
         assert!(
             features.contains("<mechanism>PLAIN</mechanism>"),
@@ -394,6 +394,11 @@ impl Client {
             "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{credentials}</auth>"
         ))
         .await;
+    }
+
+    /// Logs in by PLAIN and binds `resource`.
+    pub(crate) async fn log_in(&mut self, user: &str, resource: &str) {
+        self.authenticate(user).await;
         self.until("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'")
             .await;
         self.until(">").await;
