@@ -12,6 +12,7 @@ pub mod caps;
 pub mod carbons;
 pub mod client_access;
 pub mod commands;
+pub mod compliance;
 pub mod disco;
 pub mod displayed;
 pub mod elsewhere;
