@@ -6,11 +6,13 @@
 //!
 //! Each function is an ordered list of plain calls; a comment says why a step stands where it stands.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use bytes::Bytes;
 use posthaste_proto::error::StanzaError;
 use posthaste_proto::jid::Jid;
 use posthaste_proto::ns;
-use posthaste_proto::stanza::{IqType, Kind, MessageType};
+use posthaste_proto::stanza::{IqType, Kind, MessageType, Stanza};
 use smallvec::SmallVec;
 
 use crate::config::Keep;
@@ -21,6 +23,7 @@ use crate::ext::{
     self, avatar, blocking, caps, carbons, displayed, last_activity, mam, presence, push,
     retraction,
 };
+use crate::home::Attendee;
 use crate::log::Entry;
 use crate::router::Place;
 use crate::session::{Form, What};
@@ -165,9 +168,10 @@ async fn received_message(walk: &mut Walk<'_>, kind: MessageType) -> Result<(), 
     let recipients = choose_recipients(walk, kind)?;
     if !walk.weight.is_logged() {
         let xml = walk.stanza.encode();
+        let what = passing(&walk.stanza, kind);
         for (session, form) in recipients {
             let shown = carbons::shown_as(form, &walk.home.jid, &session.jid, &xml, None);
-            walk.deliver(&session, What::Passing, shown, walk.weight.hold);
+            walk.deliver(&session, what, shown, walk.weight.hold);
         }
         return push::notify::notify(walk).await;
     }
@@ -202,11 +206,39 @@ async fn received_message(walk: &mut Walk<'_>, kind: MessageType) -> Result<(), 
     push::notify::notify(walk).await
 }
 
+/// What a message that is not in the log is in a queue: a notice of an item makes an older one of the same item moot.
+fn passing(stanza: &Stanza, kind: MessageType) -> What {
+    let event = stanza.child("event", ns::PUBSUB_EVENT);
+    let Some(event) = event.filter(|_| kind == MessageType::Headline) else {
+        return What::Passing;
+    };
+    let Ok(event) = event.to_element() else {
+        return What::Passing;
+    };
+    let mut hasher = DefaultHasher::new();
+    stanza.from.as_ref().map(Jid::as_str).hash(&mut hasher);
+    for change in event.children() {
+        change.attr("node").hash(&mut hasher);
+        let items = change.children().map(|item| item.attr("id"));
+        items.for_each(|id| id.hash(&mut hasher));
+    }
+    What::Presence {
+        sender: hasher.finish(),
+    }
+}
+
 type Recipients = SmallVec<[(std::sync::Arc<crate::session::Session>, Form); 4]>;
 
 /// Which sessions get a message (RFC 6121 §8.5), and which a copy of it (XEP-0280 §7).
 fn choose_recipients(walk: &Walk<'_>, kind: MessageType) -> Result<Recipients, WalkError> {
     let mut recipients = Recipients::new();
+    // XEP-0280 §8: no copy for the client that sent it, to another client of its own account.
+    let from = walk.stanza.from.as_ref();
+    let from = from.filter(|from| from.to_bare() == walk.home.jid);
+    let sender = from.and_then(|from| from.resource());
+    let wants_copy = |attendee: &Attendee| {
+        attendee.carbons && walk.weight.carbon && sender != Some(attendee.session.jid.resource())
+    };
     let addressed = walk
         .stanza
         .to
@@ -215,13 +247,9 @@ fn choose_recipients(walk: &Walk<'_>, kind: MessageType) -> Result<Recipients, W
         .and_then(|resource| walk.home.resource(resource));
     if let Some(attendee) = addressed {
         recipients.push((attendee.session.clone(), Form::Direct));
-        if walk.weight.carbon {
-            let others = walk
-                .home
-                .others(attendee.session.id)
-                .filter(|other| other.carbons);
-            recipients.extend(others.map(|other| (other.session.clone(), Form::CarbonReceived)));
-        }
+        let others = walk.home.others(attendee.session.id);
+        let others = others.filter(|other| wants_copy(other));
+        recipients.extend(others.map(|other| (other.session.clone(), Form::CarbonReceived)));
         return Ok(recipients);
     }
     let to_resource = walk
@@ -236,7 +264,7 @@ fn choose_recipients(walk: &Walk<'_>, kind: MessageType) -> Result<Recipients, W
             for attendee in &walk.home.sessions {
                 if attendee.takes_messages() {
                     recipients.push((attendee.session.clone(), Form::Direct));
-                } else if attendee.carbons && walk.weight.carbon {
+                } else if wants_copy(attendee) {
                     recipients.push((attendee.session.clone(), Form::CarbonReceived));
                 }
             }

@@ -54,9 +54,10 @@ pub enum What {
         /// Does the home account for its delivery?
         waits: bool,
     },
-    /// Presence: only the newest of each sender counts.
+    /// Presence, or a notice of an item of a contact's node (XEP-0163): only the newest of each sender, and of each item,
+    /// counts.
     Presence {
-        /// A hash of the sender's full JID.
+        /// A hash of the sender's full JID, and of the item's name.
         sender: u64,
     },
     /// A message that is not stored (typing, no-store). Nobody misses it later.

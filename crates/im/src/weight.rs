@@ -67,7 +67,7 @@ pub fn weigh(stanza: &Stanza, way: Way) -> Weight {
         offline,
         carbon: content.may_be_copied(kind, way),
         // What was asked to be stored is worth being shown.
-        hold: !content.is_lasting && !offline,
+        hold: (!content.is_lasting && !offline) || content.is_notice(kind),
         // A room keeps its own history: what its occupant missed it can have later.
         push: content.is_for_a_person() && (offline || kind == MessageType::Groupchat),
         message: waits && content.is_said(),
@@ -90,6 +90,8 @@ struct Content {
     is_invitation: bool,
     /// Encrypted content: without it, OMEMO only passes keys on.
     is_encrypted: bool,
+    /// It tells of a node (XEP-0060).
+    is_event: bool,
     /// Somebody calls (XEP-0353).
     is_call: bool,
     /// A file, or a link to one.
@@ -122,6 +124,7 @@ impl Content {
             | (ns::RETRACT, "retract") => self.is_about_another = true,
             (ns::RECEIPTS | ns::MARKERS, _) => self.is_im = true,
             (ns::CONFERENCE, "x") => self.is_invitation = true,
+            (ns::PUBSUB_EVENT, "event") => self.is_event = true,
             (ns::OMEMO | ns::OMEMO_LEGACY, "encrypted") => {
                 let encrypted = child.to_element();
                 self.is_encrypted |=
@@ -141,6 +144,12 @@ impl Content {
     /// Something that a person wrote, or a call.
     fn is_for_a_person(&self) -> bool {
         self.is_said() || self.is_call
+    }
+
+    /// What a contact listens to, or which keys it has (XEP-0163), is nothing to wake a phone for: it is known in time if
+    /// it comes with the next message.
+    fn is_notice(&self, kind: MessageType) -> bool {
+        kind == MessageType::Headline && self.is_event && !self.has_body
     }
 
     /// Not a receipt, a marker, a reaction or keys: something new to read, hear or see.
@@ -268,7 +277,8 @@ mod tests {
             ("chat", &[CORRECTION, BODY], "aoc"),
             ("chat", &[RETRACTION, FALLBACK, BODY, STORE], "aoc"),
             ("headline", &[BODY], ""),
-            ("headline", &[EVENT], ""),
+            ("headline", &[EVENT], "h"),
+            ("headline", &[EVENT, BODY], ""),
             ("groupchat", &[BODY], "p"),
             ("groupchat", &[STATE], "h"),
             ("error", &[BODY, "<error type='cancel'/>"], "c"),

@@ -104,3 +104,22 @@ async fn an_error_for_a_message_that_others_saw_sent_is_seen_by_them_too() {
     ])
     .await;
 }
+
+#[tokio::test]
+async fn who_writes_to_another_device_of_their_own_gets_no_copy_of_it() {
+    let world = World::new();
+    let mut garden = with_carbons(&world, "romeo", "garden").await;
+    let mut home = with_carbons(&world, "romeo", "home").await;
+    let mut phone = with_carbons(&world, "romeo", "phone").await;
+    for client in [&mut garden, &mut home, &mut phone] {
+        client.receives_until_quiet().await;
+    }
+    garden
+        .send(&chat("romeo@example.org/home", "do not forget"))
+        .await;
+    home.receives(&[&["<body>do not forget</body>"]]).await;
+    phone
+        .receives(&[&["<received xmlns='urn:xmpp:carbons:2'>", "do not forget"]])
+        .await;
+    garden.receives_nothing().await;
+}

@@ -181,3 +181,38 @@ async fn a_phone_out_of_reach_costs_a_bounded_queue_whatever_comes() {
     let in_order = (0..1000).all(|n| texts[n].starts_with(&format!("m{n} ")));
     assert!(in_order, "everything comes, once and in order");
 }
+
+fn notice(node: &str, id: &str, text: &str) -> String {
+    format!(
+        "<message to='juliet@example.org/phone' type='headline'><event xmlns='http://jabber.org/protocol/pubsub#event'>\
+         <items node='{node}'><item id='{id}'><x xmlns='urn:x'>{text}</x></item></items></event></message>"
+    )
+}
+
+#[tokio::test]
+async fn notices_of_a_contact_s_nodes_wait_too_and_only_the_newest_of_each_item_is_shown() {
+    let world = World::new();
+    let (mut romeo, mut phone) = scene(&world).await;
+    for (node, id, text) in [
+        ("tune", "current", "one"),
+        ("tune", "current", "two"),
+        ("blog", "a", "first"),
+        ("blog", "b", "second"),
+        ("tune", "current", "three"),
+    ] {
+        romeo.send(&notice(node, id, text)).await;
+    }
+    phone.receives_nothing().await;
+    romeo.send(&chat("juliet@example.org", "wake up")).await;
+    let received = phone.receives_until_quiet().await;
+    let texts: Vec<_> = ["first", "second", "three", "wake up"]
+        .into_iter()
+        .collect();
+    assert_eq!(received.len(), texts.len(), "{received:#?}");
+    assert!(
+        received
+            .iter()
+            .zip(texts)
+            .all(|(xml, text)| xml.contains(text))
+    );
+}
