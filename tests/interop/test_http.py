@@ -1,4 +1,4 @@
-"""What a web client finds on the HTTP port: host-meta and the WebSocket (XEP-0156, RFC 7395)."""
+"""What a web client finds on the HTTP port: host-meta, the WebSocket and BOSH (XEP-0156, RFC 7395, XEP-0124)."""
 
 import json
 import urllib.error
@@ -9,6 +9,7 @@ import pytest
 
 XRD = "{http://docs.oasis-open.org/ns/xri/xrd-1.0}"
 RELATION = "urn:xmpp:alt-connections:websocket"
+BOSH = "urn:xmpp:alt-connections:xbosh"
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +30,7 @@ def test_host_meta_tells_where_the_websocket_is(server):
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     links = {link.get("rel"): link.get("href") for link in ET.fromstring(body).iter(f"{XRD}Link")}
     assert links[RELATION].endswith("/xmpp-websocket")
+    assert links[BOSH].endswith("/http-bind")
 
 
 def test_host_meta_tells_it_in_json_too(server):
@@ -36,6 +38,7 @@ def test_host_meta_tells_it_in_json_too(server):
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     links = {link["rel"]: link["href"] for link in json.loads(body)["links"]}
     assert links[RELATION].endswith("/xmpp-websocket")
+    assert links[BOSH].endswith("/http-bind")
 
 
 def test_what_is_not_there_is_not_found(server):

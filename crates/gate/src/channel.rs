@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use posthaste_proto::error::{StreamCondition, StreamError};
 use posthaste_proto::xml::Limits;
+use tokio::io::DuplexStream;
 use tokio::net::TcpStream;
 
 use crate::admission::Permit;
 use crate::closing;
+use crate::http::HttpPeer;
 use crate::inbox::{BadInput, Inbox, Piece};
 use crate::outbox::Outbox;
 use crate::shared::{Cut, Shared};
@@ -127,6 +129,30 @@ impl Channel {
         unread: &[u8],
     ) -> Channel {
         permit.becomes(TransportKind::WebSocket);
+        Channel::framed(shared, permit, peer, tls, transport, unread)
+    }
+
+    /// A channel for the stream of a BOSH session, which is a WebSocket on a pipe. The connections
+    /// of its requests come and go, so nothing can be bound to their TLS.
+    pub(crate) fn inside(
+        shared: Arc<Shared>,
+        permit: Permit,
+        peer: HttpPeer,
+        pipe: DuplexStream,
+    ) -> Channel {
+        let tls = peer.secure.then(TlsFacts::default);
+        let transport = Transport::Inside(pipe);
+        Channel::framed(shared, permit, peer.address, tls, transport, b"")
+    }
+
+    fn framed(
+        shared: Arc<Shared>,
+        permit: Permit,
+        peer: SocketAddr,
+        tls: Option<TlsFacts>,
+        transport: Transport,
+        unread: &[u8],
+    ) -> Channel {
         let bounds = &shared.config.limits;
         Channel {
             permit,
@@ -147,7 +173,7 @@ impl Channel {
 
     /// Whether elements stand in WebSocket messages.
     pub(crate) fn is_web_socket(&self) -> bool {
-        self.permit.kind() == TransportKind::WebSocket
+        self.outbox.is_web_socket()
     }
 
     /// Whether credentials may be shown: over TLS, or on loopback in development.

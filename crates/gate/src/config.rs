@@ -17,7 +17,7 @@ pub struct GateConfig {
     pub listeners: Vec<ListenerConfig>,
     /// Certificates; `None` leaves STARTTLS unoffered and makes the TLS listeners an error.
     pub tls: Option<TlsConfig>,
-    /// The HTTP port: WebSocket and host-meta.
+    /// The HTTP port: WebSocket, BOSH and host-meta.
     pub http: HttpConfig,
     /// What clients may log in with.
     pub login: LoginConfig,
@@ -113,7 +113,10 @@ pub struct HttpConfig {
     /// The WebSocket address that host-meta tells clients, with `{host}` for the host they asked,
     /// for example `wss://chat.example.org/xmpp-websocket`. `None` builds it from the request's own `Host`.
     pub public_websocket: Option<String>,
-    /// Web origins that may open a WebSocket; empty allows every origin. Log-in happens inside the
+    /// The address of BOSH that host-meta tells clients, as above. With `None` it is built from the
+    /// request's `Host`, or not told if the WebSocket's address is set.
+    pub public_bosh: Option<String>,
+    /// Web origins that may open a WebSocket or use BOSH; empty allows every origin. Log-in happens inside the
     /// stream, so a foreign page gains nothing by connecting.
     pub origins: Vec<String>,
 }

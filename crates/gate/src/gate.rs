@@ -203,6 +203,16 @@ fn serve(channel: Channel, kind: ListenerKind) -> impl Future<Output = ()> + Sen
     }
 }
 
+/// The life of a stream on a connection that is made and secured.
+pub(crate) async fn serve_stream(channel: Channel) {
+    let Some(negotiated) = Box::pin(negotiate(channel)).await else {
+        return;
+    };
+    let mut session = Box::new(Session::new(negotiated));
+    let end = session.run().await;
+    Box::pin(session.finish(end)).await;
+}
+
 /// The way to a session; `None` when the connection ends before.
 async fn establish(mut channel: Channel, kind: ListenerKind) -> Option<Box<Session>> {
     match kind {

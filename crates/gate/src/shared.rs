@@ -2,8 +2,8 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::admission::Admission;
 use crate::bucket::Rate;
 use crate::components::Components;
 use crate::config::GateConfig;
+use crate::http::bosh::{BOSH_PATH, Bosh};
 use crate::http::{Http, Routes};
 use crate::stats::GateStats;
 use crate::tls::TlsStore;
@@ -62,25 +63,29 @@ impl Shared {
         tls: Option<Arc<TlsStore>>,
     ) -> Arc<Shared> {
         let limits = &config.limits;
-        let http = Http {
-            config: config.http.clone(),
-            routes,
-            head_timeout: limits.handshake_timeout,
-            requests_per_connection: limits.http_requests_per_connection,
-        };
+        let (head_timeout, requests) = (
+            limits.handshake_timeout,
+            limits.http_requests_per_connection,
+        );
+        let rate = limits
+            .bytes_per_second
+            .map(|bytes| Rate::new(bytes, limits.burst_bytes));
         let stats = Arc::new(GateStats::default());
         let (most, most_per_address) = (limits.connections, limits.connections_per_address);
-        Arc::new(Shared {
+        Arc::new_cyclic(|shared| Shared {
             components: Components::open(&node, &config.components),
             node,
             tls,
-            http,
+            http: Http {
+                config: config.http.clone(),
+                routes: routes.with(BOSH_PATH, Arc::new(Bosh::new(Weak::clone(shared)))),
+                head_timeout,
+                requests_per_connection: requests,
+            },
             admission: Admission::new(most, most_per_address, Arc::clone(&stats)),
             stats,
             wheel: Wheel::new(),
-            rate: limits
-                .bytes_per_second
-                .map(|bytes| Rate::new(bytes, limits.burst_bytes)),
+            rate,
             phase: AtomicU8::new(Phase::Open as u8),
             config,
         })

@@ -17,17 +17,20 @@ pub enum TransportKind {
     DirectTls,
     /// XMPP over WebSocket.
     WebSocket,
+    /// XMPP over BOSH: a session, whatever connections its requests come on.
+    Bosh,
     /// HTTP that has not become a WebSocket.
     Http,
 }
 
 impl TransportKind {
     /// Every kind, in the order of [`GateStats::open`].
-    pub const ALL: [TransportKind; 5] = [
+    pub const ALL: [TransportKind; 6] = [
         TransportKind::Tcp,
         TransportKind::StartTls,
         TransportKind::DirectTls,
         TransportKind::WebSocket,
+        TransportKind::Bosh,
         TransportKind::Http,
     ];
 
@@ -39,6 +42,7 @@ impl TransportKind {
             TransportKind::StartTls => "starttls",
             TransportKind::DirectTls => "tls",
             TransportKind::WebSocket => "websocket",
+            TransportKind::Bosh => "bosh",
             TransportKind::Http => "http",
         }
     }

@@ -1,10 +1,10 @@
-//! The byte stream under a connection: TCP, or TLS on it.
+//! The byte stream under a connection: TCP, TLS on it, or a pipe.
 
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::tls::TlsStream;
@@ -14,6 +14,8 @@ use crate::tls::TlsStream;
 pub(crate) enum Transport {
     Tcp(TcpStream),
     Tls(Box<TlsStream>),
+    /// A pipe inside of this process: the stream of a BOSH session.
+    Inside(DuplexStream),
     /// Closed, in a handshake or given to somebody else.
     Gone,
 }
@@ -28,6 +30,7 @@ impl Transport {
         match self {
             Transport::Tcp(stream) => pin!(stream.read_buf(buffer)).poll(context),
             Transport::Tls(stream) => stream.poll_read_to(context, buffer),
+            Transport::Inside(stream) => pin!(stream.read_buf(buffer)).poll(context),
             Transport::Gone => Poll::Ready(Ok(0)),
         }
     }
@@ -42,6 +45,7 @@ impl AsyncRead for Transport {
         match self.get_mut() {
             Transport::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
             Transport::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+            Transport::Inside(stream) => Pin::new(stream).poll_read(context, buffer),
             Transport::Gone => Poll::Ready(Ok(())),
         }
     }
@@ -56,6 +60,7 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Transport::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
             Transport::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+            Transport::Inside(stream) => Pin::new(stream).poll_write(context, bytes),
             Transport::Gone => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
@@ -64,6 +69,7 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Transport::Tcp(stream) => Pin::new(stream).poll_flush(context),
             Transport::Tls(stream) => Pin::new(stream).poll_flush(context),
+            Transport::Inside(stream) => Pin::new(stream).poll_flush(context),
             Transport::Gone => Poll::Ready(Ok(())),
         }
     }
@@ -72,6 +78,7 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Transport::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
             Transport::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            Transport::Inside(stream) => Pin::new(stream).poll_shutdown(context),
             Transport::Gone => Poll::Ready(Ok(())),
         }
     }

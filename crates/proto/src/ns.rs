@@ -120,6 +120,10 @@ pub const BIND2: &str = "urn:xmpp:bind:0";
 pub const SASL_CHANNEL_BINDING: &str = "urn:xmpp:sasl-cb:0";
 /// SCRAM downgrade protection (XEP-0474).
 pub const SASL_DOWNGRADE: &str = "urn:xmpp:ssdp:0";
+/// BOSH (XEP-0124).
+pub const BOSH: &str = "http://jabber.org/protocol/httpbind";
+/// XMPP over BOSH (XEP-0206).
+pub const XBOSH: &str = "urn:xmpp:xbosh";
 /// Stream limits (XEP-0478).
 pub const STREAM_LIMITS: &str = "urn:xmpp:stream-limits:0";
 /// SASL upgrade tasks (XEP-0480).

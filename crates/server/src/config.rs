@@ -141,6 +141,7 @@ pub(crate) struct Tls {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Http {
     pub(crate) public_websocket: String,
+    pub(crate) public_bosh: String,
     pub(crate) origins: Vec<String>,
 }
 

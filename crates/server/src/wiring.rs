@@ -32,12 +32,13 @@ pub(crate) fn gate_config(config: &Config) -> Result<GateConfig, CertificateErro
         };
         addresses.iter().map(listener)
     });
-    let public_websocket = Some(config.http.public_websocket.clone());
+    let address = |text: &String| Some(text.clone()).filter(|address| !address.is_empty());
     Ok(GateConfig {
         listeners: listeners.collect(),
         tls: Some(tls_config(config)?),
         http: HttpConfig {
-            public_websocket: public_websocket.filter(|address| !address.is_empty()),
+            public_websocket: address(&config.http.public_websocket),
+            public_bosh: address(&config.http.public_bosh),
             origins: config.http.origins.clone(),
         },
         login: login_config(&config.login),

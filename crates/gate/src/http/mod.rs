@@ -1,9 +1,10 @@
-//! The HTTP port: WebSocket for web clients, host-meta, and a place for later HTTP services.
+//! The HTTP port: WebSocket and BOSH for web clients, host-meta, and a place for later HTTP services.
 //!
 //! HTTP/1.1 by hyper (RFC 9112). A connection that becomes a WebSocket leaves this module whole:
 //! its socket and unread bytes go to the connection driver, and nothing of hyper stays in memory.
 //! Left out: HTTP/2, compression.
 
+pub(crate) mod bosh;
 mod host_meta;
 mod upgrade;
 
@@ -158,7 +159,6 @@ impl Http {
         peer: HttpPeer,
         upgraded: &Mutex<Option<OnUpgrade>>,
     ) -> Response<Body> {
-        let public = self.config.public_websocket.as_deref();
         match request.uri().path() {
             WEB_SOCKET_PATH => {
                 let response = upgrade::answer(&request, &self.config.origins);
@@ -168,9 +168,11 @@ impl Http {
                 }
                 response
             }
-            host_meta::XML_PATH => host_meta::answer(host_meta::Form::Xml, &request, &peer, public),
+            host_meta::XML_PATH => {
+                host_meta::answer(host_meta::Form::Xml, &request, &peer, &self.config)
+            }
             host_meta::JSON_PATH => {
-                host_meta::answer(host_meta::Form::Json, &request, &peer, public)
+                host_meta::answer(host_meta::Form::Json, &request, &peer, &self.config)
             }
             path => match self.routes.find(path) {
                 Some(service) => service.answer(request, peer).await,

@@ -55,7 +55,8 @@ fn lists(headers: &HeaderMap, name: &HeaderName, value: &str) -> bool {
         .any(|item| item.trim().eq_ignore_ascii_case(value))
 }
 
-fn may_connect(headers: &HeaderMap, origins: &[String]) -> bool {
+/// Whether the page that asks, if it is one, may connect.
+pub(super) fn may_connect(headers: &HeaderMap, origins: &[String]) -> bool {
     // Programs send no origin and could send any: the check is for browsers.
     let Some(origin) = headers.get(ORIGIN) else {
         return true;

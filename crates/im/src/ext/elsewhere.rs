@@ -75,10 +75,16 @@ pub const HEART: &[&Ext] = &[
 pub const GATE: &[&Ext] = &[
     &named("Jabber Component Protocol", 114, "1.6"),
     &named(
+        "Bidirectional-streams Over Synchronous HTTP (BOSH)",
+        124,
+        "1.11.2",
+    ),
+    &named(
         "Discovering Alternative XMPP Connection Methods",
         156,
         "1.4.0",
     ),
+    &named("XMPP Over BOSH", 206, "1.4"),
     &named("SRV records for XMPP over TLS", 368, "1.1.0"),
     &named("Bind 2", 386, "1.1.0"),
     &named("Extensible SASL Profile", 388, "1.0.4"),

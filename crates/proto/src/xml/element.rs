@@ -153,6 +153,20 @@ impl Element {
         self
     }
 
+    /// The same element with all that is in the namespace `from` put into `to`. Attributes stay.
+    #[must_use]
+    pub fn moved_to_namespace(mut self, from: &str, to: &'static str) -> Element {
+        if self.ns == from {
+            self.ns = Cow::Borrowed(to);
+        }
+        let nodes = self.nodes.into_iter().map(|node| match node {
+            Node::Element(child) => Node::Element(child.moved_to_namespace(from, to)),
+            Node::Text(text) => Node::Text(text),
+        });
+        self.nodes = nodes.collect();
+        self
+    }
+
     /// Sets an attribute without a namespace.
     pub fn set_attr(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) {
         self.set_ns_attr(name, "", value.into());

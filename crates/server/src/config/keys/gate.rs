@@ -122,7 +122,7 @@ pub(super) const TLS: Section = Section {
 
 pub(super) const HTTP: Section = Section {
     name: "http",
-    doc: &["The HTTP listeners: WebSocket (RFC 7395) and host-meta (XEP-0156)."],
+    doc: &["The HTTP listeners: WebSocket (RFC 7395), BOSH (XEP-0124) and host-meta (XEP-0156)."],
     keys: &[
         Key {
             name: "public_websocket",
@@ -138,8 +138,22 @@ pub(super) const HTTP: Section = Section {
             },
         },
         Key {
+            name: "public_bosh",
+            doc: &[
+                "The address of BOSH (XEP-0124) that host-meta tells clients, such as",
+                "\"https://chat.example.org/http-bind\". Left empty, it is built from each request, or not told if",
+                "public_websocket is set.",
+            ],
+            reload: false,
+            value: Value::Text {
+                default: "",
+                check: check_bosh,
+                field: |c| &mut c.http.public_bosh,
+            },
+        },
+        Key {
             name: "origins",
-            doc: &["Web origins that may open a WebSocket; [] allows every one."],
+            doc: &["Web origins that may open a WebSocket or use BOSH; [] allows every one."],
             reload: false,
             value: Value::Texts {
                 default: &[],
@@ -429,6 +443,13 @@ fn check_websocket(text: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("{text:?} does not begin with wss:// or ws://"))
+}
+
+fn check_bosh(text: &str) -> Result<(), String> {
+    if text.is_empty() || text.starts_with("https://") || text.starts_with("http://") {
+        return Ok(());
+    }
+    Err(format!("{text:?} does not begin with https:// or http://"))
 }
 
 fn check_origin(text: &str) -> Result<(), String> {
