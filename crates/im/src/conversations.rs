@@ -52,6 +52,8 @@ pub struct Indexed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Note {
     entry: Indexed,
+    /// Is it in the archive? If not, all that matters is what it says of what has been seen.
+    archived: bool,
     /// The owner has seen the message of this name, and all before it (XEP-0333).
     displayed: Option<u32>,
 }
@@ -126,6 +128,32 @@ impl Recent {
         message: bool,
         owner: &BareJid,
     ) {
+        self.push(id, stanza, outgoing, message, owner, true);
+    }
+
+    /// The owner has sent something that is not archived, after the entry of this id: by it too one tells what one has
+    /// seen.
+    pub fn note_passing(
+        &mut self,
+        after: ArchiveId,
+        stanza: &Stanza,
+        message: bool,
+        owner: &BareJid,
+    ) {
+        if message || displayed(stanza).is_some() {
+            self.push(after, stanza, true, message, owner, false);
+        }
+    }
+
+    fn push(
+        &mut self,
+        id: ArchiveId,
+        stanza: &Stanza,
+        outgoing: bool,
+        message: bool,
+        owner: &BareJid,
+        archived: bool,
+    ) {
         let address = if outgoing { &stanza.to } else { &stanza.from };
         let Some(address) = address else { return };
         let peer = address.bare_str();
@@ -137,6 +165,7 @@ impl Recent {
                 message,
                 name: stanza.id.as_deref().map_or(0, name_of),
             },
+            archived,
             displayed: own.then(|| displayed(stanza)).flatten(),
         };
         self.count += 1;
@@ -153,7 +182,7 @@ impl Recent {
     /// The newest entry of a conversation that is meant, among those that are not in the index yet.
     fn newest(&self, peer: &BareJid, is_meant: impl Fn(&Indexed) -> bool) -> Option<Indexed> {
         let talk = self.talks.iter().find(|talk| talk.peer == *peer)?;
-        let mut entries = talk.notes.iter().rev().map(|note| note.entry);
+        let mut entries = archived(&talk.notes).rev();
         entries.find(|entry| is_meant(entry))
     }
 
@@ -175,6 +204,11 @@ impl Recent {
         self.talks.retain(|talk| !talk.notes.is_empty());
         self.count = self.talks.iter().map(|talk| talk.notes.len()).sum();
     }
+}
+
+fn archived(notes: &[Note]) -> impl DoubleEndedIterator<Item = Indexed> + Clone + '_ {
+    let archived = notes.iter().filter(|note| note.archived);
+    archived.map(|note| note.entry)
 }
 
 /// What a marker says that its sender has seen (XEP-0333 §4.2; `acknowledged` is of its older versions).
@@ -246,10 +280,17 @@ impl Conversation {
         }
         self.last_message = entry.id;
         if entry.own {
-            self.read = entry.id;
-            self.unread = 0;
+            self.answered(entry.id);
         } else {
             self.unread = self.unread.saturating_add(1).min(MAX_UNREAD);
+        }
+    }
+
+    /// The owner has said something after this entry, or in it.
+    fn answered(&mut self, id: ArchiveId) {
+        if self.last > ArchiveId(0) {
+            self.read = self.read.max(id);
+            self.unread = 0;
         }
     }
 }
@@ -342,7 +383,11 @@ async fn write(
     for Talk { peer, notes } in &recent.talks {
         let mut conversation = find(kv, partition, peer).await?.unwrap_or_default();
         for (place, note) in notes.iter().enumerate() {
-            conversation.take(note.entry);
+            if note.archived {
+                conversation.take(note.entry);
+            } else if note.entry.message {
+                conversation.answered(note.entry.id);
+            }
             if let Some(name) = note.displayed
                 && conversation.unread > 0
             {
@@ -355,11 +400,13 @@ async fn write(
                 said.mark(name, &mut conversation).await?;
             }
         }
+        if conversation == Conversation::default() {
+            continue;
+        }
         let key = tables::text_key(tables::CONVERSATION, peer.as_str());
         batch.put(key, conversation.encode());
-        if let Some(last) = notes.last() {
-            let row = encode_row(notes.iter().map(|note| note.entry));
-            batch.put(tables::with_key(peer, last.entry.id), row);
+        if let Some(last) = archived(notes).next_back() {
+            batch.put(tables::with_key(peer, last.id), encode_row(archived(notes)));
         }
     }
     Ok(())
@@ -377,7 +424,7 @@ impl Said<'_> {
     /// The message of that name, and all before it, have been seen (XEP-0430 §4).
     async fn mark(&self, name: u32, conversation: &mut Conversation) -> Result<(), WalkError> {
         let is_meant = |entry: &Indexed| entry.name == name && !entry.own;
-        let unsaved = self.unsaved.iter().map(|note| note.entry);
+        let unsaved = archived(self.unsaved);
         let seen = match unsaved.clone().rev().find(is_meant) {
             Some(entry) => Some(entry),
             None => newest(self.kv, self.partition, self.peer, is_meant).await?,
@@ -423,8 +470,8 @@ const OWN: u8 = 1;
 const MESSAGE: u8 = 2;
 
 /// A row: entries of one conversation that were saved together, oldest first.
-fn encode_row(entries: impl ExactSizeIterator<Item = Indexed>) -> Bytes {
-    let mut writer = Writer::new(ROW_VERSION, entries.len() * 13);
+fn encode_row(entries: impl Iterator<Item = Indexed>) -> Bytes {
+    let mut writer = Writer::new(ROW_VERSION, entries.size_hint().1.unwrap_or(0) * 13);
     for entry in entries {
         let flag = |on: bool, bit: u8| if on { bit } else { 0 };
         writer

@@ -73,6 +73,7 @@ async fn sent_message(walk: &mut Walk<'_>) -> Result<(), WalkError> {
         let xml = walk.stanza.encode();
         // Before the carbons: what other devices copy must be found in the archive under the same id.
         archive_own_copy(walk, &xml);
+        walk.note_sent_message();
         retraction::apply(walk).await?;
         carbons::copy_sent(walk, &xml);
     }

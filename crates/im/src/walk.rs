@@ -45,6 +45,7 @@ pub struct Walk<'a> {
     place: &'a Arc<Home>,
     batch: Batch,
     logged: Option<Logged>,
+    sends_message: bool,
     deliveries: SmallVec<[(Arc<Session>, Item); 4]>,
     out: Vec<Envelope>,
     /// How many of `out` were on their way before this walk.
@@ -83,6 +84,7 @@ impl<'a> Walk<'a> {
             place,
             batch,
             logged: None,
+            sends_message: false,
             deliveries: SmallVec::new(),
             out,
             resent,
@@ -159,6 +161,11 @@ impl<'a> Walk<'a> {
             self.home.transient.push(id);
         }
         self.node.stats.log_appends.count();
+    }
+
+    /// The owner sends a message: also when it is not logged, it may say what has been seen.
+    pub fn note_sent_message(&mut self) {
+        self.sends_message = true;
     }
 
     /// Has this walk appended an entry?
@@ -261,14 +268,14 @@ impl<'a> Walk<'a> {
         if let Err(error) = outcome {
             return self.fail(error).await;
         }
-        if self.batch.is_empty() {
-            return Ok((Ticket::DURABLE, self.flush()));
-        }
         if self.home.recent.is_full() {
             let nothing_else = Batch::new(self.home.partition.clone());
             if let Err(error) = conversations::save(self.node, self.home, nothing_else).await {
                 return self.fail(error).await;
             }
+        }
+        if self.batch.is_empty() {
+            return Ok((Ticket::DURABLE, self.flush()));
         }
         let batch = std::mem::replace(&mut self.batch, Batch::new(self.home.partition.clone()));
         match self.node.kv().commit(batch) {
@@ -333,6 +340,15 @@ impl<'a> Walk<'a> {
                 let HomeState { recent, jid, .. } = &mut *self.home;
                 recent.note(id, &self.stanza, outgoing, self.weight.message, jid);
             }
+        }
+        if self.logged.is_none() && self.sends_message {
+            let HomeState {
+                recent,
+                jid,
+                delivery,
+                ..
+            } = &mut *self.home;
+            recent.note_passing(delivery.last(), &self.stanza, self.weight.message, jid);
         }
         self.node.note_dirty(self.place, self.home);
         out

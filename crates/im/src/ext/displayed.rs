@@ -59,7 +59,10 @@ pub(super) async fn note(
     let Some(stanza_id) = displayed.child("stanza-id", ns::STANZA_ID) else {
         return Ok(());
     };
-    let is_own = stanza_id.attr("by") == Some(walk.home.jid.as_str());
+    // COMPAT(slixmpp, 1.17): it does not say whose id it is.
+    let is_own = stanza_id
+        .attr("by")
+        .is_none_or(|by| by == walk.home.jid.as_str());
     let id = stanza_id.attr("id").and_then(ArchiveId::parse);
     let (true, Some(id), Ok(peer)) = (is_own, id, Jid::parse(chat)) else {
         return Ok(());

@@ -133,9 +133,20 @@ async fn a_marker_says_what_has_been_seen_for_all_devices() {
         .await;
     desk.receives_until_quiet().await;
     is(&list(&mut desk).await, &[("juliet", "five", 1)]);
+    // A marker that is not to be stored says the same.
+    let passing = seen("five").replace(
+        "/></message>",
+        "/><no-store xmlns='urn:xmpp:hints'/></message>",
+    );
+    assert!(passing.contains("no-store"));
+    phone.send(&passing).await;
+    is(&list(&mut desk).await, &[("juliet", "five", 0)]);
+    juliet.send(&chat("romeo@example.org", "six")).await;
+    desk.receives_until_quiet().await;
+    is(&list(&mut desk).await, &[("juliet", "six", 1)]);
     let again = world.restarted();
     let mut later = again.connect("romeo", "desk").await;
-    is(&list(&mut later).await, &[("juliet", "five", 1)]);
+    is(&list(&mut later).await, &[("juliet", "six", 1)]);
 }
 
 #[tokio::test]
