@@ -34,6 +34,13 @@ class WithAdministrators(chosen()):
 
     administrators = [f"aio-{number}" for number in range(ADMINISTRATORS)]
 
+    def configure(self):
+        super().configure()
+        if self.name == "posthaste":
+            # They ask every service of the host what it is, and a component that nobody connects is no answer to them.
+            text = self.config.read_text()
+            self.config.write_text(text[: text.index("[component.")])
+
 
 @pytest.fixture(scope="module")
 def server():

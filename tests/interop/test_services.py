@@ -89,8 +89,9 @@ async def test_a_stranger_does_not_see_when_somebody_was_last_here(server, romeo
             await r.plugin["xep_0012"].get_last_activity(f"{juliet[0]}@{server.domain}")
 
 
-async def test_a_vcard_is_kept_and_shown_to_others(server, romeo, juliet):
+async def test_a_vcard_is_kept_and_shown_to_contacts(server, romeo, juliet):
     async with session(server, *romeo) as r, session(server, *juliet) as j:
+        await make_contacts(r, j)
         card = j.plugin["xep_0054"].make_vcard()
         card["FN"] = "Juliet Capulet"
         card["NICKNAME"] = "Jule"
