@@ -164,6 +164,9 @@ tests() {
     python
     aioxmpp_tests
     node
+    have_command prosody prosody
+    debian lua-unbound
+    have_command ejabberdctl ejabberd
     have_command profanity profanity
     converse_js
     chromium_browser

@@ -59,7 +59,7 @@ def self_signed(folder, domains):
 
 
 class Authority:
-    """Signs certificates for users; the server is told to trust `certificate_file`."""
+    """Signs certificates for users and servers; the server is told to trust `certificate_file`."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -83,3 +83,16 @@ class Authority:
             .sign(self.key, hashes.SHA256())
         )
         return _write(self.folder, jid.replace("@", "_at_"), key, certificate)
+
+    def issue_server(self, domain):
+        """A certificate that says its holder is the server of `domain` and of what is below it."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = [x509.DNSName(domain), x509.DNSName(f"*.{domain}")]
+        uses = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        certificate = (
+            _builder(domain, self.name, key)
+            .add_extension(x509.SubjectAlternativeName(names), False)
+            .add_extension(x509.ExtendedKeyUsage(uses), False)
+            .sign(self.key, hashes.SHA256())
+        )
+        return _write(self.folder, domain, key, certificate)

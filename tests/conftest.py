@@ -22,7 +22,10 @@ def server():
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
-    server = getattr(item, "funcargs", {}).get("server")
-    if report.failed and server is not None:
+    fixtures = getattr(item, "funcargs", {})
+    servers = [fixtures["server"]] if fixtures.get("server") else []
+    for name in ("network", "untrusted"):
+        servers += fixtures[name].servers if fixtures.get(name) else []
+    for server in servers if report.failed else []:
         report.sections.append((f"the end of {server.name}'s log", server.log()[-3000:]))
     return report

@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use posthaste_proto::error::{StreamCondition, StreamError};
 use posthaste_proto::xml::Limits;
@@ -221,6 +222,28 @@ impl Channel {
         }
     }
 
+    /// As [`Channel::receive`], after the gate has begun to drain, when nothing is waited for any
+    /// more. Writes nothing; bound its time.
+    ///
+    /// # Errors
+    /// See [`ChannelError`].
+    pub(crate) async fn receive_while_draining(&mut self) -> Result<Received, ChannelError> {
+        loop {
+            match self.inbox.next(&self.limits)? {
+                Some(Piece::Element(range)) => {
+                    return Ok(Received::Element(self.inbox.bytes(range).to_vec()));
+                }
+                Some(_) => return Ok(Received::Close),
+                None => {}
+            }
+            self.inbox.settle();
+            let (inbox, transport) = (&mut self.inbox, &mut self.transport);
+            if poll_fn(|context| inbox.poll_fill(transport, context)).await? == 0 {
+                return Ok(Received::Close);
+            }
+        }
+    }
+
     async fn fill(&mut self) -> Result<(), ChannelError> {
         let (inbox, transport) = (&mut self.inbox, &mut self.transport);
         let reading = poll_fn(|context| inbox.poll_fill(transport, context));
@@ -256,20 +279,59 @@ impl Channel {
         self.inbox.restart();
     }
 
-    /// Begins TLS after `<proceed/>` has been queued. `stream_host` chooses the certificate for
-    /// clients that name no host in SNI.
+    /// Begins TLS with a client after `<proceed/>` has been queued. `stream_host` chooses the
+    /// certificate for clients that name no host in SNI.
     ///
     /// # Errors
     /// See [`ChannelError`]; then there is nobody left to talk to.
     pub(crate) async fn start_tls(&mut self, stream_host: &str) -> Result<(), ChannelError> {
+        self.before_tls().await?;
+        self.secure(TlsUse::StartTls, Some(stream_host)).await?;
+        self.permit.becomes(TransportKind::StartTls);
+        self.restart();
+        Ok(())
+    }
+
+    /// As [`Channel::start_tls`], with a server that has connected to us.
+    ///
+    /// # Errors
+    /// See [`ChannelError`]; then there is nobody left to talk to.
+    pub(crate) async fn start_tls_with_server(&mut self, host: &str) -> Result<(), ChannelError> {
+        self.before_tls().await?;
+        self.secure(TlsUse::ServerStartTls, Some(host)).await?;
+        self.restart();
+        Ok(())
+    }
+
+    /// Begins TLS with the server of `domain`, to which we have connected, in the name of our host
+    /// `own`.
+    ///
+    /// # Errors
+    /// See [`ChannelError`]; then there is nobody left to talk to.
+    pub(crate) async fn connect_tls(
+        &mut self,
+        purpose: TlsUse,
+        own: &str,
+        domain: &str,
+    ) -> Result<(), ChannelError> {
+        self.before_tls().await?;
+        let tcp = self.take_tcp()?;
+        let store = self.shared.tls.clone().ok_or_else(unsupported)?;
+        let handshake = tls::connect(tcp, &store, purpose, own, domain);
+        let (stream, facts) = self.handshake(Box::pin(handshake)).await?;
+        self.transport = Transport::TlsOut(stream);
+        self.tls = Some(facts);
+        self.restart();
+        Ok(())
+    }
+
+    /// What came before TLS must not be taken for what comes in it.
+    async fn before_tls(&mut self) -> Result<(), ChannelError> {
         if self.inbox.waiting() > 0 {
             return Err(ChannelError::PlainTextBeforeTls);
         }
         self.flush().await?;
         self.inbox.settle();
-        self.secure(TlsUse::StartTls, Some(stream_host)).await?;
-        self.permit.becomes(TransportKind::StartTls);
-        self.restart();
         Ok(())
     }
 
@@ -282,28 +344,54 @@ impl Channel {
         purpose: TlsUse,
         stream_host: Option<&str>,
     ) -> Result<(), ChannelError> {
-        let transport = std::mem::replace(&mut self.transport, Transport::Gone);
-        let (Transport::Tcp(tcp), Some(store)) = (transport, &self.shared.tls) else {
-            // Nobody asks for this without a certificate, or twice.
-            return Err(ChannelError::Lost(io::ErrorKind::Unsupported.into()));
-        };
-        let limits = &self.shared.config.limits;
-        let until = self
-            .shared
-            .wheel
-            .now()
-            .after(limits.handshake_timeout)
-            .min(self.deadline);
-        let handshake = Box::pin(tls::accept(tcp, store, purpose, stream_host));
-        let done = self.shared.bounded(&mut self.timer, until, handshake).await;
-        let done = done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        let (stream, facts) = done.inspect_err(|error| {
-            count(&self.shared.stats.tls_failures, 1);
-            tracing::debug!(%error, "a TLS handshake failed");
-        })?;
+        let tcp = self.take_tcp()?;
+        let store = self.shared.tls.clone().ok_or_else(unsupported)?;
+        let handshake = tls::accept(tcp, &store, purpose, stream_host);
+        let (stream, facts) = self.handshake(Box::pin(handshake)).await?;
         self.transport = Transport::Tls(stream);
         self.tls = Some(facts);
         Ok(())
+    }
+
+    fn take_tcp(&mut self) -> Result<TcpStream, ChannelError> {
+        match std::mem::replace(&mut self.transport, Transport::Gone) {
+            Transport::Tcp(tcp) => Ok(tcp),
+            Transport::Tls(_) | Transport::TlsOut(_) | Transport::Inside(_) | Transport::Gone => {
+                Err(unsupported().into())
+            }
+        }
+    }
+
+    /// Waits for a handshake as long as one may take.
+    async fn handshake<T>(
+        &mut self,
+        handshake: impl Future<Output = io::Result<T>>,
+    ) -> Result<T, ChannelError> {
+        let shared = &self.shared;
+        let limits = &shared.config.limits;
+        let until = shared.wheel.now().after(limits.handshake_timeout);
+        let until = until.min(self.deadline);
+        let done = shared.bounded(&mut self.timer, until, handshake).await;
+        let done = done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        Ok(done.inspect_err(|error| {
+            count(&shared.stats.tls_failures, 1);
+            tracing::debug!(%error, "a TLS handshake failed");
+        })?)
+    }
+
+    /// The peer has proved who it is: from now on its elements may be as long as stanzas.
+    pub(crate) fn expect_stanzas(&mut self) {
+        self.limits.stanza_bytes = self.shared.config.limits.stanza_bytes;
+    }
+
+    /// Bounds of an element now.
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// All waiting from now on is bounded by `time`.
+    pub(crate) fn wait_at_most(&mut self, time: Duration) {
+        self.deadline = self.shared.wheel.now().after(time);
     }
 
     /// Waits for `work` of another kind as long as the client may take to log in.
@@ -324,4 +412,9 @@ impl Channel {
     pub(crate) async fn hang_up(self) {
         closing::hang_up(&self.shared, self.transport, self.outbox).await;
     }
+}
+
+/// Nobody asks for TLS without a certificate, or twice.
+fn unsupported() -> io::Error {
+    io::ErrorKind::Unsupported.into()
 }

@@ -23,6 +23,8 @@ pub struct GateConfig {
     pub login: LoginConfig,
     /// The external components (XEP-0114) that may connect.
     pub components: Vec<ComponentConfig>,
+    /// Streams with other servers; `None`: there are no other servers.
+    pub servers: Option<ServersConfig>,
     /// Peers on a loopback address may authenticate without TLS: for development, or for a proxy on
     /// this machine that has ended the TLS of WebSocket clients.
     pub plaintext_on_loopback: bool,
@@ -48,6 +50,10 @@ pub enum ListenerKind {
     XmppTls,
     /// External components (XEP-0114), without TLS: loopback or a private network.
     Components,
+    /// XMPP between servers, upgraded by STARTTLS (RFC 6120 §5); usually port 5269.
+    Servers,
+    /// XMPP between servers over TLS from the first byte (XEP-0368); usually port 5270.
+    ServersTls,
     /// HTTP without TLS: development, or behind a reverse proxy that ends TLS.
     Http,
     /// HTTP over TLS. A client that negotiates the ALPN protocol `xmpp-client` here gets XMPP
@@ -105,6 +111,85 @@ pub struct ComponentConfig {
     pub domain: BareJid,
     /// What it proves to know.
     pub secret: Secret,
+}
+
+/// Streams with other servers (RFC 6120, XEP-0220).
+#[derive(Clone, Debug)]
+pub struct ServersConfig {
+    /// Whether a call to the domain's own address (XEP-0220) is proof enough where a certificate is not: it is as strong
+    /// as the DNS.
+    pub dialback: bool,
+    /// PEM file of the authorities whose certificates other servers may show; `None`: those of the system.
+    pub authorities: Option<PathBuf>,
+    /// Where the servers of some domains are; these are not looked up.
+    pub hosts: Vec<KnownHost>,
+    /// Name servers to ask; empty: those of the system.
+    pub nameservers: Vec<SocketAddr>,
+    /// The only domains to talk to, with all below them; empty: all.
+    pub allow: Vec<String>,
+    /// Domains not to talk to, with all below them.
+    pub deny: Vec<String>,
+    /// Stanzas that may wait for one domain, sent and not acknowledged ones included.
+    pub queue_stanzas: usize,
+    /// Bytes that may wait for one domain.
+    pub queue_bytes: usize,
+    /// Bytes that may wait for all domains.
+    pub total_bytes: usize,
+    /// Domains, each with one of ours, that may have a queue at once.
+    pub streams: usize,
+    /// How long a message waits before it is given back to its sender. What is not worth storing waits a minute at most.
+    pub queue_time: Duration,
+    /// Silence after which a stream of ours is closed; others' streams are closed after twice that time.
+    pub idle: Duration,
+    /// The longest pause between two attempts to reach a server.
+    pub longest_pause: Duration,
+    /// Time for another server to acknowledge what it was sent; after that the connection counts as lost.
+    pub ack_timeout: Duration,
+    /// Time to reach a server and open a stream to it.
+    pub connect_timeout: Duration,
+    /// What another server may send on one stream, in bytes a second on average; past it reading is delayed.
+    pub bytes_per_second: u32,
+    /// How many bytes it may send at once before that average holds.
+    pub burst_bytes: u32,
+}
+
+impl Default for ServersConfig {
+    fn default() -> Self {
+        ServersConfig {
+            dialback: true,
+            authorities: None,
+            hosts: Vec::new(),
+            nameservers: Vec::new(),
+            allow: Vec::new(),
+            deny: Vec::new(),
+            // A lively evening with one domain; a server that is away longer gets the rest as it comes back.
+            queue_stanzas: 10_000,
+            queue_bytes: 8 * 1024 * 1024,
+            total_bytes: 64 * 1024 * 1024,
+            streams: 10_000,
+            // Long enough for a restart or an update of the other server, short enough to hear of it the same day.
+            queue_time: Duration::from_secs(3_600),
+            idle: Duration::from_secs(600),
+            longest_pause: Duration::from_secs(60),
+            ack_timeout: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(30),
+            bytes_per_second: 1024 * 1024,
+            burst_bytes: 4 * 1024 * 1024,
+        }
+    }
+}
+
+/// Where a server of a domain is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownHost {
+    /// The domain.
+    pub domain: String,
+    /// A name or an address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Whether TLS begins with the first byte there.
+    pub direct_tls: bool,
 }
 
 /// The HTTP port.

@@ -18,6 +18,7 @@ use crate::error::GateError;
 use crate::http::{HttpPeer, Routes};
 use crate::listen;
 use crate::negotiate::negotiate;
+use crate::servers::{self, Federation};
 use crate::session::Session;
 use crate::shared::{Phase, Shared};
 use crate::stats::{GateStats, TransportKind};
@@ -65,7 +66,13 @@ impl Gate {
             .map(Arc::new);
         let mut listeners = Vec::new();
         for listener in &config.listeners {
-            let needs_tls = matches!(listener.kind, ListenerKind::XmppTls | ListenerKind::Https);
+            let needs_tls = match listener.kind {
+                ListenerKind::Xmpp | ListenerKind::Http | ListenerKind::Components => false,
+                ListenerKind::XmppTls
+                | ListenerKind::Https
+                | ListenerKind::Servers
+                | ListenerKind::ServersTls => true,
+            };
             if needs_tls && tls.is_none() {
                 return Err(GateError::NoCertificate {
                     address: listener.address,
@@ -73,7 +80,15 @@ impl Gate {
             }
             listeners.push((listener.kind, listen::open(listener)?));
         }
+        let federation = match &config.servers {
+            Some(servers) => Some(Federation::new(servers.clone(), &node)?),
+            None => None,
+        };
         let shared = Shared::new(node, config, routes, tls);
+        if let Some(federation) = &federation {
+            // Before anybody can send anything.
+            federation.open(&shared);
+        }
         let mut gate = Gate {
             addresses: Vec::new(),
             listening: Vec::new(),
@@ -86,9 +101,9 @@ impl Gate {
                 source,
             })?;
             gate.addresses.push((kind, address));
-            let shared = Arc::clone(&gate.shared);
+            let (shared, federation) = (Arc::clone(&gate.shared), federation.clone());
             gate.listening.push(tokio::spawn(async move {
-                let take = |tcp, peer| take(&shared, kind, tcp, peer);
+                let take = |tcp, peer| take(&shared, federation.as_ref(), kind, tcp, peer);
                 listen::accept_all(listener, &shared.stats, take).await;
             }));
         }
@@ -165,10 +180,17 @@ impl std::fmt::Debug for Gate {
 }
 
 /// Lets a connection in, if there is room.
-fn take(shared: &Arc<Shared>, kind: ListenerKind, tcp: TcpStream, peer: SocketAddr) {
+fn take(
+    shared: &Arc<Shared>,
+    federation: Option<&Arc<Federation>>,
+    kind: ListenerKind,
+    tcp: TcpStream,
+    peer: SocketAddr,
+) {
     let counted = match kind {
         ListenerKind::Xmpp | ListenerKind::Components => TransportKind::Tcp,
         ListenerKind::XmppTls => TransportKind::DirectTls,
+        ListenerKind::Servers | ListenerKind::ServersTls => TransportKind::ServerIn,
         ListenerKind::Http | ListenerKind::Https => TransportKind::Http,
     };
     match shared.admission.admit(peer.ip(), counted) {
@@ -181,7 +203,16 @@ fn take(shared: &Arc<Shared>, kind: ListenerKind, tcp: TcpStream, peer: SocketAd
                 return;
             }
             let channel = Channel::new(Arc::clone(shared), permit, peer, tcp);
-            tokio::spawn(serve(channel, kind));
+            match (counted, federation) {
+                (TransportKind::ServerIn, Some(federation)) => {
+                    tokio::spawn(servers::serve(channel, kind, Arc::clone(federation)));
+                }
+                // A configuration that listens for servers without talking to them.
+                (TransportKind::ServerIn, None) => {}
+                _ => {
+                    tokio::spawn(serve(channel, kind));
+                }
+            }
         }
         Err(_) if kind == ListenerKind::Xmpp => {
             // There is room for this in a fresh socket; if not, the client learns it from the end.
@@ -216,12 +247,13 @@ pub(crate) async fn serve_stream(channel: Channel) {
 /// The way to a session; `None` when the connection ends before.
 async fn establish(mut channel: Channel, kind: ListenerKind) -> Option<Box<Session>> {
     match kind {
-        // Components have gone another way.
+        // Components and servers have gone another way.
         ListenerKind::Xmpp | ListenerKind::Components => {}
-        ListenerKind::XmppTls => channel.secure(TlsUse::Xmpp, None).await.ok()?,
+        ListenerKind::Servers | ListenerKind::ServersTls => return None,
+        ListenerKind::XmppTls => Box::pin(channel.secure(TlsUse::Xmpp, None)).await.ok()?,
         ListenerKind::Http => channel = Box::pin(through_http(channel)).await?,
         ListenerKind::Https => {
-            channel.secure(TlsUse::Http, None).await.ok()?;
+            Box::pin(channel.secure(TlsUse::Http, None)).await.ok()?;
             match channel.tls.as_ref().and_then(|tls| tls.alpn.as_deref()) {
                 Some(ALPN_XMPP) => channel.permit.becomes(TransportKind::DirectTls),
                 Some(_) | None => channel = Box::pin(through_http(channel)).await?,

@@ -19,6 +19,7 @@ mod listen;
 mod negotiate;
 mod outbox;
 mod pool;
+mod servers;
 mod session;
 mod shared;
 mod stats;
@@ -29,8 +30,8 @@ mod transport;
 mod wheel;
 
 pub use config::{
-    ComponentConfig, GateConfig, HostCertificate, HttpConfig, Limits, ListenerConfig, ListenerKind,
-    LoginConfig, TlsConfig,
+    ComponentConfig, GateConfig, HostCertificate, HttpConfig, KnownHost, Limits, ListenerConfig,
+    ListenerKind, LoginConfig, ServersConfig, TlsConfig,
 };
 pub use error::GateError;
 pub use gate::Gate;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// How a client is connected.
+/// How a peer is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TransportKind {
     /// XMPP over TCP without TLS (yet).
@@ -21,17 +21,23 @@ pub enum TransportKind {
     Bosh,
     /// HTTP that has not become a WebSocket.
     Http,
+    /// Another server's connection to us.
+    ServerIn,
+    /// Our connection to another server.
+    ServerOut,
 }
 
 impl TransportKind {
     /// Every kind, in the order of [`GateStats::open`].
-    pub const ALL: [TransportKind; 6] = [
+    pub const ALL: [TransportKind; 8] = [
         TransportKind::Tcp,
         TransportKind::StartTls,
         TransportKind::DirectTls,
         TransportKind::WebSocket,
         TransportKind::Bosh,
         TransportKind::Http,
+        TransportKind::ServerIn,
+        TransportKind::ServerOut,
     ];
 
     /// The kind as a metrics label.
@@ -44,6 +50,8 @@ impl TransportKind {
             TransportKind::WebSocket => "websocket",
             TransportKind::Bosh => "bosh",
             TransportKind::Http => "http",
+            TransportKind::ServerIn => "s2s_in",
+            TransportKind::ServerOut => "s2s_out",
         }
     }
 }
@@ -80,6 +88,16 @@ pub struct GateStats {
     pub bytes_out: AtomicU64,
     /// Stanzas received in sessions.
     pub stanzas_in: AtomicU64,
+    /// Stanzas taken from other servers.
+    pub servers_stanzas_in: AtomicU64,
+    /// Stanzas that other servers have taken.
+    pub servers_stanzas_out: AtomicU64,
+    /// Stanzas that wait for other servers, or for their acknowledgement.
+    pub servers_queued: AtomicU64,
+    /// Stanzas given back to their senders because their server could not be reached.
+    pub servers_returned: AtomicU64,
+    /// Attempts to open a stream to another server that failed.
+    pub servers_failures: AtomicU64,
     /// HTTP requests answered.
     pub http_requests: AtomicU64,
     stream_errors: Mutex<BTreeMap<&'static str, u64>>,

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::client;
 
 use crate::tls::TlsStream;
 
@@ -16,6 +17,8 @@ pub(crate) enum Transport {
     Tls(Box<TlsStream>),
     /// A pipe inside of this process: the stream of a BOSH session.
     Inside(DuplexStream),
+    /// TLS that we have begun, to another server.
+    TlsOut(Box<client::TlsStream<TcpStream>>),
     /// Closed, in a handshake or given to somebody else.
     Gone,
 }
@@ -31,6 +34,7 @@ impl Transport {
             Transport::Tcp(stream) => pin!(stream.read_buf(buffer)).poll(context),
             Transport::Tls(stream) => stream.poll_read_to(context, buffer),
             Transport::Inside(stream) => pin!(stream.read_buf(buffer)).poll(context),
+            Transport::TlsOut(stream) => pin!(stream.read_buf(buffer)).poll(context),
             Transport::Gone => Poll::Ready(Ok(0)),
         }
     }
@@ -46,6 +50,7 @@ impl AsyncRead for Transport {
             Transport::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
             Transport::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
             Transport::Inside(stream) => Pin::new(stream).poll_read(context, buffer),
+            Transport::TlsOut(stream) => Pin::new(stream).poll_read(context, buffer),
             Transport::Gone => Poll::Ready(Ok(())),
         }
     }
@@ -61,6 +66,7 @@ impl AsyncWrite for Transport {
             Transport::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
             Transport::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
             Transport::Inside(stream) => Pin::new(stream).poll_write(context, bytes),
+            Transport::TlsOut(stream) => Pin::new(stream).poll_write(context, bytes),
             Transport::Gone => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
@@ -70,6 +76,7 @@ impl AsyncWrite for Transport {
             Transport::Tcp(stream) => Pin::new(stream).poll_flush(context),
             Transport::Tls(stream) => Pin::new(stream).poll_flush(context),
             Transport::Inside(stream) => Pin::new(stream).poll_flush(context),
+            Transport::TlsOut(stream) => Pin::new(stream).poll_flush(context),
             Transport::Gone => Poll::Ready(Ok(())),
         }
     }
@@ -79,6 +86,7 @@ impl AsyncWrite for Transport {
             Transport::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
             Transport::Tls(stream) => Pin::new(stream).poll_shutdown(context),
             Transport::Inside(stream) => Pin::new(stream).poll_shutdown(context),
+            Transport::TlsOut(stream) => Pin::new(stream).poll_shutdown(context),
             Transport::Gone => Poll::Ready(Ok(())),
         }
     }

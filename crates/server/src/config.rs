@@ -13,6 +13,7 @@ mod units;
 mod value;
 
 pub(crate) use example::{DEVELOPMENT, example};
+pub(crate) use keys::{domain_of, known_host};
 pub(crate) use read::{load, parse};
 pub(crate) use reload::{Changes, changes};
 
@@ -43,6 +44,7 @@ pub(crate) struct Config {
     pub(crate) push: Push,
     pub(crate) contact: Contact,
     pub(crate) external_services: ExternalServices,
+    pub(crate) s2s: S2s,
     pub(crate) limits: Limits,
     pub(crate) storage: Storage,
     pub(crate) log: Log,
@@ -127,6 +129,8 @@ pub(crate) struct Listen {
     pub(crate) http: Vec<SocketAddr>,
     pub(crate) https: Vec<SocketAddr>,
     pub(crate) components: Vec<SocketAddr>,
+    pub(crate) s2s: Vec<SocketAddr>,
+    pub(crate) s2s_tls: Vec<SocketAddr>,
     pub(crate) metrics: Vec<SocketAddr>,
 }
 
@@ -230,6 +234,29 @@ pub(crate) struct ExternalServices {
     pub(crate) services: Vec<String>,
     pub(crate) secret: Secret,
     pub(crate) credentials_lifetime: Duration,
+}
+
+/// Streams with other servers. Sizes are in bytes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct S2s {
+    pub(crate) enabled: bool,
+    pub(crate) dialback: bool,
+    pub(crate) authorities: Option<PathBuf>,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) nameservers: Vec<SocketAddr>,
+    pub(crate) allow: Vec<String>,
+    pub(crate) deny: Vec<String>,
+    pub(crate) queue_time: Duration,
+    pub(crate) queue_stanzas: u64,
+    pub(crate) queue_size: u64,
+    pub(crate) queues_size: u64,
+    pub(crate) domains: u64,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) longest_pause: Duration,
+    pub(crate) ack_timeout: Duration,
+    pub(crate) size_per_second: u64,
+    pub(crate) burst_size: u64,
 }
 
 /// What one peer, one address or all of them together may cost. Sizes are in bytes.

@@ -1,10 +1,12 @@
 //! From the configuration to what the other crates want to be given.
 
 use crate::certificate::{CertificateError, self_signed};
-use crate::config::{Complaint, Component, Config, Contact, Limits, Login};
+use crate::config::{
+    Complaint, Component, Config, Contact, Limits, Login, S2s, domain_of, known_host,
+};
 use posthaste_gate::{
     ComponentConfig, GateConfig, GateError, HostCertificate, HttpConfig, ListenerConfig,
-    ListenerKind, LoginConfig, TlsConfig,
+    ListenerKind, LoginConfig, ServersConfig, TlsConfig,
 };
 use posthaste_im::accounts::Settings;
 use posthaste_im::config::{HostConfig, PushContent};
@@ -24,8 +26,14 @@ pub(crate) fn gate_config(config: &Config) -> Result<GateConfig, CertificateErro
         (ListenerKind::Http, &listen.http),
         (ListenerKind::Https, &listen.https),
         (ListenerKind::Components, &listen.components),
+        (ListenerKind::Servers, &listen.s2s),
+        (ListenerKind::ServersTls, &listen.s2s_tls),
     ];
-    let listeners = listeners.into_iter().flat_map(|(kind, addresses)| {
+    let is_of_servers = |kind| matches!(kind, ListenerKind::Servers | ListenerKind::ServersTls);
+    let listeners = listeners
+        .into_iter()
+        .filter(|(kind, _)| config.s2s.enabled || !is_of_servers(*kind));
+    let listeners = listeners.flat_map(|(kind, addresses)| {
         let listener = move |address: &_| ListenerConfig {
             address: *address,
             kind,
@@ -43,6 +51,7 @@ pub(crate) fn gate_config(config: &Config) -> Result<GateConfig, CertificateErro
         },
         login: login_config(&config.login),
         components: components(config),
+        servers: config.s2s.enabled.then(|| servers_config(&config.s2s)),
         plaintext_on_loopback: config.login.plaintext_on_loopback,
         limits: gate_limits(&config.limits),
     })
@@ -108,6 +117,31 @@ fn gate_limits(limits: &Limits) -> posthaste_gate::Limits {
     }
 }
 
+fn servers_config(s2s: &S2s) -> ServersConfig {
+    // What is no entry was refused when the file was read.
+    let hosts = s2s.hosts.iter().filter_map(|text| known_host(text).ok());
+    let domains = |texts: &[String]| texts.iter().filter_map(|it| domain_of(it).ok()).collect();
+    ServersConfig {
+        dialback: s2s.dialback,
+        authorities: s2s.authorities.clone(),
+        hosts: hosts.collect(),
+        nameservers: s2s.nameservers.clone(),
+        allow: domains(&s2s.allow),
+        deny: domains(&s2s.deny),
+        queue_stanzas: size(s2s.queue_stanzas),
+        queue_bytes: size(s2s.queue_size),
+        total_bytes: size(s2s.queues_size),
+        streams: size(s2s.domains),
+        queue_time: s2s.queue_time,
+        idle: s2s.idle_timeout,
+        longest_pause: s2s.longest_pause,
+        ack_timeout: s2s.ack_timeout,
+        connect_timeout: s2s.connect_timeout,
+        bytes_per_second: count(s2s.size_per_second),
+        burst_bytes: count(s2s.burst_size),
+    }
+}
+
 fn login_config(login: &Login) -> LoginConfig {
     let is_named = |mechanism: Mechanism| {
         let named = login.mechanisms.iter().any(|name| name == mechanism.name());
@@ -130,6 +164,8 @@ pub(crate) fn listening(addresses: &[(ListenerKind, SocketAddr)]) -> Vec<String>
         ListenerKind::Http => "http",
         ListenerKind::Https => "https",
         ListenerKind::Components => "components",
+        ListenerKind::Servers => "s2s",
+        ListenerKind::ServersTls => "s2s-tls",
     };
     let each = addresses
         .iter()
@@ -245,10 +281,14 @@ pub(crate) fn blame(config: &Config, error: &GateError) -> Complaint {
             ("listen.http", &listen.http),
             ("listen.https", &listen.https),
             ("listen.components", &listen.components),
+            ("listen.s2s", &listen.s2s),
+            ("listen.s2s_tls", &listen.s2s_tls),
         ]
         .into_iter()
         .find_map(|(key, addresses)| addresses.contains(address).then_some(key)),
-        GateError::Read { .. } | GateError::Unusable { .. } => None,
+        GateError::Read { file, .. } | GateError::Unusable { file, .. } => {
+            (config.s2s.authorities.as_ref() == Some(file)).then_some("s2s.authorities")
+        }
     };
     config.origins.blame(key.unwrap_or("tls"), error)
 }
@@ -320,6 +360,15 @@ mod tests {
             ["SCRAM-SHA-256"]
         );
         assert_eq!((login.fast, login.attempts), (false, 2));
+    }
+
+    #[test]
+    fn federation_is_off_and_without_a_configuration_it_would_be_the_gates_own() {
+        let config = Config::defaults();
+        assert!(!config.s2s.enabled);
+        let ours = servers_config(&config.s2s);
+        let theirs = ServersConfig::default();
+        assert_eq!(format!("{ours:#?}"), format!("{theirs:#?}"));
     }
 
     #[test]

@@ -12,6 +12,9 @@ use x509_parser::signature_algorithm::SignatureAlgorithm;
 /// id-on-xmppAddr (RFC 6120 §13.7.1.4).
 const XMPP_ADDR: &str = "1.3.6.1.5.5.7.8.5";
 
+/// id-on-dnsSRV (RFC 4985 §2).
+const SRV_NAME: &str = "1.3.6.1.5.5.7.8.7";
+
 const SHA256_OID: &str = "2.16.840.1.101.3.4.2.1";
 const SHA384_OID: &str = "2.16.840.1.101.3.4.2.2";
 const SHA512_OID: &str = "2.16.840.1.101.3.4.2.3";
@@ -74,6 +77,39 @@ pub(super) fn client_addresses(certificate: &CertificateDer<'_>) -> Vec<String> 
         .iter()
         .filter_map(xmpp_address)
         .collect()
+}
+
+/// Does a server's certificate name `domain` by an SRVName or an xmppAddr (RFC 6120 §13.7.1.2)? The third
+/// way, dNSName, is rustls' matter.
+pub(super) fn names_server(certificate: &CertificateDer<'_>, domain: &str) -> bool {
+    let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
+        return false;
+    };
+    let Ok(Some(names)) = parsed.subject_alternative_name() else {
+        return false;
+    };
+    let ascii = idna::domain_to_ascii(domain).unwrap_or_default();
+    let is_it = |name: &str| {
+        let name = name
+            .strip_prefix("_xmpp-server.")
+            .or(name.strip_prefix("_xmpps-server."));
+        name.is_some_and(|name| name.eq_ignore_ascii_case(&ascii))
+    };
+    let mut names = names.value.general_names.iter();
+    names.any(|name| {
+        srv_name(name).is_some_and(is_it) || xmpp_address(name).is_some_and(|it| it == domain)
+    })
+}
+
+fn srv_name<'a>(name: &'a GeneralName<'_>) -> Option<&'a str> {
+    const IA5_STRING: u8 = 0x16;
+    let GeneralName::OtherName(oid, value) = name else {
+        return None;
+    };
+    if oid.to_id_string() != SRV_NAME {
+        return None;
+    }
+    std::str::from_utf8(der_content(utf8_content(value)?, IA5_STRING)?).ok()
 }
 
 fn xmpp_address(name: &GeneralName<'_>) -> Option<String> {

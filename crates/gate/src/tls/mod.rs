@@ -1,5 +1,5 @@
-//! TLS for clients: handshakes, and what a finished handshake proves (RFC 6120 §5, XEP-0368,
-//! RFC 5929, RFC 9266).
+//! TLS: handshakes, and what a finished handshake proves (RFC 6120 §5, XEP-0368, RFC 5929,
+//! RFC 9266).
 //!
 //! The configuration of a connection is chosen after its ClientHello, so a connection knows for
 //! certain which certificate it showed, whatever a reload does meanwhile.
@@ -7,6 +7,7 @@
 
 mod certificate;
 mod exporter;
+mod servers;
 mod store;
 mod stream;
 #[cfg(test)]
@@ -16,11 +17,13 @@ use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::server::Acceptor;
+use tokio_rustls::{TlsConnector, client};
 
+pub(crate) use servers::Trust;
 pub use store::TlsStore;
 pub(crate) use stream::TlsStream;
 
@@ -29,6 +32,8 @@ use exporter::Exporter;
 
 /// ALPN protocol of XMPP client connections (XEP-0368 §3).
 pub(crate) const ALPN_XMPP: &[u8] = b"xmpp-client";
+/// ALPN protocol of XMPP server connections (XEP-0368 §3).
+pub(crate) const ALPN_SERVER: &[u8] = b"xmpp-server";
 /// ALPN protocol of HTTP/1.1.
 pub(crate) const ALPN_HTTP: &[u8] = b"http/1.1";
 
@@ -41,6 +46,16 @@ pub(crate) enum TlsUse {
     Xmpp,
     /// A port for HTTP, and XMPP by ALPN.
     Http,
+    /// After STARTTLS with another server.
+    ServerStartTls,
+    /// Direct TLS with another server.
+    Server,
+}
+
+impl TlsUse {
+    fn is_of_servers(self) -> bool {
+        matches!(self, TlsUse::ServerStartTls | TlsUse::Server)
+    }
 }
 
 /// What a finished TLS handshake proves and binds to.
@@ -60,6 +75,8 @@ pub struct TlsFacts {
     pub client_addresses: Vec<String>,
     /// The client showed a certificate, but it is not (or no longer) to be trusted.
     pub client_certificate_refused: bool,
+    /// The certificates that another server has shown, not verified: [`Trust`] does that.
+    pub(crate) server_chain: Vec<CertificateDer<'static>>,
     /// The negotiated ALPN protocol is HTTP or XMPP, or none was negotiated.
     pub(crate) alpn: Option<Vec<u8>>,
 }
@@ -91,10 +108,43 @@ pub(crate) async fn accept(
         alpn: state.alpn_protocol().map(<[u8]>::to_vec),
         ..TlsFacts::default()
     };
-    if let Some(chain) = state.peer_certificates() {
-        name_client(&mut facts, store, chain);
+    match state.peer_certificates() {
+        Some(chain) if purpose.is_of_servers() => facts.server_chain = owned(chain),
+        Some(chain) => name_client(&mut facts, store, chain),
+        None => {}
     }
     Ok((stream, facts))
+}
+
+/// Runs the client side of a handshake with the server of `domain`, on behalf of our host `own`. Any
+/// certificate is taken; the ones shown are answered. Bound its time.
+///
+/// # Errors
+/// What the peer or the network did, or a domain that no certificate can name.
+pub(crate) async fn connect(
+    tcp: TcpStream,
+    store: &TlsStore,
+    purpose: TlsUse,
+    own: &str,
+    domain: &str,
+) -> io::Result<(Box<client::TlsStream<TcpStream>>, TlsFacts)> {
+    let host = store.host(Some(own));
+    let config = Arc::clone(host.connecting(purpose));
+    let ascii = idna::domain_to_ascii(domain).unwrap_or_else(|_| domain.to_owned());
+    let name = ServerName::try_from(ascii).map_err(io::Error::other)?;
+    let connector = TlsConnector::from(config);
+    let stream = Box::new(connector.connect(name, tcp).await?);
+    let (_, connection) = stream.get_ref();
+    let facts = TlsFacts {
+        certificate_host: host.name().to_owned(),
+        server_chain: connection.peer_certificates().map_or_else(Vec::new, owned),
+        ..TlsFacts::default()
+    };
+    Ok((stream, facts))
+}
+
+fn owned(chain: &[CertificateDer<'_>]) -> Vec<CertificateDer<'static>> {
+    chain.iter().map(|it| it.clone().into_owned()).collect()
 }
 
 /// Reads a ClientHello to the end of `incoming`, and answers the host it names. It is taken

@@ -16,9 +16,11 @@ use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use tokio_rustls::rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
 use tokio_rustls::rustls::{
-    DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
+    SignatureScheme,
 };
 
+use super::servers::ServerConfigs;
 use super::{ALPN_HTTP, ALPN_XMPP, TlsUse, certificate};
 use crate::config::{HostCertificate, TlsConfig};
 use crate::error::GateError;
@@ -46,6 +48,7 @@ pub(crate) struct HostTls {
     start_tls: Arc<ServerConfig>,
     xmpp: Arc<ServerConfig>,
     http: Arc<ServerConfig>,
+    servers: ServerConfigs,
 }
 
 impl TlsStore {
@@ -179,6 +182,16 @@ impl HostTls {
             TlsUse::StartTls => &self.start_tls,
             TlsUse::Xmpp => &self.xmpp,
             TlsUse::Http => &self.http,
+            TlsUse::ServerStartTls => &self.servers.accept_start_tls,
+            TlsUse::Server => &self.servers.accept,
+        }
+    }
+
+    /// For connections of ours to other servers.
+    pub(crate) fn connecting(&self, purpose: TlsUse) -> &Arc<ClientConfig> {
+        match purpose {
+            TlsUse::Server => &self.servers.connect,
+            _ => &self.servers.connect_start_tls,
         }
     }
 }
@@ -196,21 +209,22 @@ impl Reader<'_> {
         let key =
             PrivateKeyDer::from_pem_file(&host.key).map_err(|error| pem_error(&host.key, error))?;
         let end_point = certificate::end_point(&chain[0]);
-        let base = self
-            .config(chain, key)
-            .map_err(|error| GateError::Unusable {
-                file: host.certificate.clone(),
-                reason: format!(
-                    "does not go with the key in {}: {error}",
-                    host.key.display()
-                ),
-            })?;
+        let unusable = |error: Error| GateError::Unusable {
+            file: host.certificate.clone(),
+            reason: format!(
+                "does not go with the key in {}: {error}",
+                host.key.display()
+            ),
+        };
+        let servers = ServerConfigs::new(self.provider, &chain, &key).map_err(unusable)?;
+        let base = self.config(chain, key).map_err(unusable)?;
         Ok(HostTls {
             name: host.host.clone(),
             end_point,
             xmpp: with_alpn(&base, &[ALPN_XMPP]),
             http: with_alpn(&base, &[ALPN_HTTP, ALPN_XMPP]),
             start_tls: Arc::new(base),
+            servers,
         })
     }
 
@@ -242,7 +256,7 @@ fn with_alpn(base: &ServerConfig, protocols: &[&[u8]]) -> Arc<ServerConfig> {
     Arc::new(config)
 }
 
-fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, GateError> {
+pub(super) fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, GateError> {
     let certificates = CertificateDer::pem_file_iter(file)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| pem_error(file, error))?;

@@ -121,7 +121,7 @@ impl World {
 /// What both sides know after a handshake.
 struct Outcome {
     facts: io::Result<TlsFacts>,
-    client: io::Result<tokio_rustls::client::TlsStream<TcpStream>>,
+    client: io::Result<client::TlsStream<TcpStream>>,
 }
 
 async fn handshake(store: &TlsStore, client: ClientConfig, name: &str, purpose: TlsUse) -> Outcome {
@@ -311,10 +311,7 @@ async fn a_client_without_a_certificate_is_welcome_where_one_is_asked_for() {
 async fn both_ends(
     version: &'static SupportedProtocolVersion,
     piece: usize,
-) -> (
-    tokio_rustls::client::TlsStream<TcpStream>,
-    io::Result<Box<TlsStream>>,
-) {
+) -> (client::TlsStream<TcpStream>, io::Result<Box<TlsStream>>) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let world = World::new();
     let store = world.store();

@@ -120,6 +120,8 @@ fn check_addresses(config: &Config, complaints: &mut Vec<Complaint>) {
         ("listen.http", &listen.http),
         ("listen.https", &listen.https),
         ("listen.components", &listen.components),
+        ("listen.s2s", &listen.s2s),
+        ("listen.s2s_tls", &listen.s2s_tls),
         ("listen.metrics", &listen.metrics),
     ] {
         // Port 0 is "any free port", so it may stand in several places.

@@ -3,6 +3,7 @@
 mod gate;
 mod heart;
 mod process;
+mod servers;
 mod services;
 
 use super::value::{Key, Value};
@@ -12,6 +13,8 @@ use heart::check_account;
 use heart::{ACCOUNTS, CONTACT, DEVICES, MESSAGES, PUBSUB, PUSH, SESSIONS};
 use posthaste_im::config::Keep;
 use process::{ADMIN, LOG, SERVER, STORAGE};
+use servers::S2S;
+pub(crate) use servers::{domain_of, known_host};
 use services::EXTERNAL_SERVICES;
 pub(crate) use services::{COMPONENT_DOC, COMPONENT_KEYS};
 use std::time::Duration;
@@ -49,6 +52,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     PUSH,
     CONTACT,
     EXTERNAL_SERVICES,
+    S2S,
     LIMITS,
     STORAGE,
     SERVER,

@@ -234,7 +234,12 @@ fn gate(page: &mut Page, stats: &GateStats) {
         "transport",
         open,
     );
-    let counters: [(&str, &str, &AtomicU64); 14] = [
+    page.gauge(
+        "posthaste_s2s_queued",
+        "Stanzas that wait for other servers, or for their acknowledgement.",
+        stats.servers_queued.load(Ordering::Relaxed),
+    );
+    let counters: [(&str, &str, &AtomicU64); 18] = [
         (
             "posthaste_connections_accepted_total",
             "Connections let in.",
@@ -296,6 +301,26 @@ fn gate(page: &mut Page, stats: &GateStats) {
             &stats.bytes_in,
         ),
         ("posthaste_bytes_out_total", "XMPP sent.", &stats.bytes_out),
+        (
+            "posthaste_s2s_stanzas_in_total",
+            "Stanzas taken from other servers.",
+            &stats.servers_stanzas_in,
+        ),
+        (
+            "posthaste_s2s_stanzas_out_total",
+            "Stanzas that other servers have taken.",
+            &stats.servers_stanzas_out,
+        ),
+        (
+            "posthaste_s2s_returned_total",
+            "Stanzas given back because their server could not be reached.",
+            &stats.servers_returned,
+        ),
+        (
+            "posthaste_s2s_failures_total",
+            "Attempts to open a stream to another server that failed.",
+            &stats.servers_failures,
+        ),
         (
             "posthaste_http_requests_total",
             "HTTP requests answered.",

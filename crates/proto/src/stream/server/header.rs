@@ -1,10 +1,10 @@
 //! The stream header: whom the client wants, and whether it speaks our language (RFC 6120 §4.7).
 
-use super::output::OurHeader;
 use super::{Host, Shared};
 use crate::error::{StreamCondition, StreamError};
 use crate::jid::{BareJid, Jid};
 use crate::ns;
+use crate::stream::output::OurHeader;
 use crate::xml::{Element, OpenTag, StreamContext};
 
 /// What a client's header says.
@@ -103,7 +103,7 @@ pub(super) fn send(shared: &mut Shared) {
     };
     let to = shared.from.as_ref().map(BareJid::as_str);
     shared.out.header(&OurHeader {
-        id: &id,
+        id: Some(&id),
         from: domain,
         to,
     });

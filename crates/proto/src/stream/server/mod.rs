@@ -42,7 +42,6 @@ mod bind;
 mod features;
 mod header;
 mod login;
-mod output;
 mod register;
 mod sasl1;
 mod sasl2;
@@ -60,10 +59,10 @@ use crate::error::{StreamCondition, StreamError};
 use crate::jid::BareJid;
 use crate::ns;
 use crate::sasl::{ChannelBindings, Hash, Mechanism};
+use crate::stream::output::{Dialect, Output};
 use crate::xml::{Element, Limits, OpenTag, StreamContext};
 use bind::ExpectBind;
 use login::ExpectLogin;
-use output::Output;
 
 /// What the server offers and demands; one for all streams, replaced when the configuration is.
 #[derive(Clone, Debug)]
@@ -234,7 +233,10 @@ impl Negotiation {
             false => StreamContext::client(),
         };
         let shared = Shared {
-            out: Output::new(transport.websocket),
+            out: Output::new(match transport.websocket {
+                true => Dialect::WebSocket,
+                false => Dialect::Client,
+            }),
             policy,
             transport,
             nonces: Nonces { seed, count: 0 },

@@ -63,6 +63,27 @@ pub(super) const LISTEN: Section = Section {
             },
         },
         Key {
+            name: "s2s",
+            doc: &[
+                "Other servers, starting in the clear and securing the stream by STARTTLS; see [s2s], which has",
+                "to be enabled.",
+            ],
+            reload: false,
+            value: Value::Addresses {
+                default: &["0.0.0.0:5269", "[::]:5269"],
+                field: |c| &mut c.listen.s2s,
+            },
+        },
+        Key {
+            name: "s2s_tls",
+            doc: &["Other servers, with TLS from the first byte (XEP-0368)."],
+            reload: false,
+            value: Value::Addresses {
+                default: &["0.0.0.0:5270", "[::]:5270"],
+                field: |c| &mut c.listen.s2s_tls,
+            },
+        },
+        Key {
             name: "metrics",
             doc: &["Prometheus metrics at /metrics. Keep it from strangers."],
             reload: false,
