@@ -19,6 +19,7 @@ use crate::error::WalkError;
 use crate::ext::blocking::BlockList;
 use crate::ext::caps::ClientKind;
 use crate::ext::mam;
+use crate::ext::privacy_lists;
 use crate::ext::pubsub::pep::Audience;
 use crate::ext::push::registration::{self, Registration};
 use crate::log::{ArchiveId, Cursor, Delivery};
@@ -104,6 +105,8 @@ pub struct Attendee {
     pub interested: bool,
     /// Did it ask for the block list (XEP-0191 §3.1), so that it gets its pushes?
     pub block_interested: bool,
+    /// What it has said about privacy lists (XEP-0016).
+    pub privacy: privacy_lists::Use,
     /// Does it want copies of what the other resources send and receive (XEP-0280)?
     pub carbons: bool,
     /// The client's installation, if it named itself (XEP-0388 §2.3). Nobody else is told.
@@ -133,6 +136,7 @@ impl Attendee {
             available: None,
             interested: false,
             block_interested: false,
+            privacy: privacy_lists::Use::default(),
             carbons: false,
             client: None,
             kind: None,

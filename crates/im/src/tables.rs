@@ -60,6 +60,8 @@ pub const NODE_AFFILIATION: &[u8] = b"node-affiliation/";
 pub const NODE_SUBSCRIPTION: &[u8] = b"node-subscription/";
 /// `block/<jid>`: one blocked address (XEP-0191); the value is only a version byte.
 pub const BLOCK: &[u8] = b"block/";
+/// `privacy-name`: what clients of privacy lists call the block list ([`crate::ext::privacy_lists`]).
+pub const PRIVACY_NAME: &[u8] = b"privacy-name";
 /// `outbox/<archive id>`: a stanza that must reach another home even over a crash ([`crate::outbox`]).
 pub const OUTBOX: &[u8] = b"outbox/";
 /// `session/<stream management id>`: a session that outlives a restart of the server ([`crate::session_store`]).

@@ -42,6 +42,8 @@ pub const PRE_APPROVAL: &str = "urn:xmpp:features:pre-approval";
 pub const DATA_FORMS: &str = "jabber:x:data";
 /// Validation of data forms (XEP-0122).
 pub const DATA_VALIDATE: &str = "http://jabber.org/protocol/xdata-validate";
+/// Privacy lists (XEP-0016).
+pub const PRIVACY: &str = "jabber:iq:privacy";
 /// Last activity (XEP-0012).
 pub const LAST_ACTIVITY: &str = "jabber:iq:last";
 /// Disco info (XEP-0030).

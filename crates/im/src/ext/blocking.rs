@@ -13,7 +13,7 @@ use posthaste_proto::stanza::{IqType, Kind, MessageType, PresenceType, Stanza};
 use posthaste_proto::xml::Element;
 
 use super::reports::{self, Report};
-use super::{AccountIq, Answer, Asker, Ext, presence};
+use super::{AccountIq, Answer, Asker, Ext, presence, privacy_lists};
 use crate::contacts;
 use crate::error::WalkError;
 use crate::session::What;
@@ -114,6 +114,11 @@ impl BlockList {
         !self.jids.is_empty() && (self.has(jid.as_str()) || self.has(jid.domain()))
     }
 
+    /// The entries, in order.
+    pub fn entries(&self) -> &[Jid] {
+        &self.jids
+    }
+
     fn has(&self, entry: &str) -> bool {
         self.jids
             .binary_search_by(|known| known.as_str().cmp(entry))
@@ -198,23 +203,8 @@ fn block<'w>(walk: &'w mut Walk<'_>, command: Element) -> BoxFuture<'w, Answer> 
             // §3.2
             return Err(StanzaError::bad_request().into());
         }
-        let list = BlockList::of([&*walk.home.blocked.jids, &jids].concat());
-        if list.jids.len() > walk.node.config().blocked_addresses.min(MOST) {
-            return Err(StanzaError::policy_violation()
-                .with_text("the block list is full")
-                .into());
-        }
-        for jid in &jids {
-            walk.put(tables::text_key(tables::BLOCK, jid.as_str()), vec![VERSION]);
-        }
-        let before = std::mem::replace(&mut walk.home.blocked, list);
-        push(walk, "block", &jids);
-        for contact in seers(walk).await? {
-            if walk.home.blocked.holds_bare(&contact) && !before.holds_bare(&contact) {
-                presence::push_share(walk, &contact, Some(Share::Unavailable))?;
-            }
-        }
-        say_goodbye(walk);
+        block_these(walk, &jids).await?;
+        privacy_lists::changed(walk).await?;
         // After the blocking, which happens whatever becomes of them (XEP-0377 §6).
         reports::hear(walk, &reports);
         Ok(None)
@@ -222,32 +212,70 @@ fn block<'w>(walk: &'w mut Walk<'_>, command: Element) -> BoxFuture<'w, Answer> 
     .boxed()
 }
 
+/// Adds entries to the list, with all that follows.
+///
+/// # Errors
+/// The list is full, or the store's.
+pub(super) async fn block_these(walk: &mut Walk<'_>, jids: &[Jid]) -> Result<(), WalkError> {
+    let list = BlockList::of([&*walk.home.blocked.jids, jids].concat());
+    if list.jids.len() > walk.node.config().blocked_addresses.min(MOST) {
+        return Err(StanzaError::policy_violation()
+            .with_text("the block list is full")
+            .into());
+    }
+    for jid in jids {
+        walk.put(tables::text_key(tables::BLOCK, jid.as_str()), vec![VERSION]);
+    }
+    let before = std::mem::replace(&mut walk.home.blocked, list);
+    push(walk, "block", jids);
+    for contact in seers(walk).await? {
+        if walk.home.blocked.holds_bare(&contact) && !before.holds_bare(&contact) {
+            presence::push_share(walk, &contact, Some(Share::Unavailable))?;
+        }
+    }
+    say_goodbye(walk);
+    Ok(())
+}
+
 fn unblock<'w>(walk: &'w mut Walk<'_>, command: Element) -> BoxFuture<'w, Answer> {
     async move {
         let named = jids_of(&command)?;
-        // §3.5: none means all.
-        let is_freed = |jid: &Jid| named.is_empty() || named.contains(jid);
-        let (freed, kept): (Vec<Jid>, Vec<Jid>) =
-            walk.home.blocked.jids.iter().cloned().partition(is_freed);
-        for jid in &freed {
-            walk.delete(tables::text_key(tables::BLOCK, jid.as_str()));
-        }
-        let before = std::mem::replace(&mut walk.home.blocked, BlockList::of(kept));
-        push(walk, "unblock", &named);
-        for (contact, state) in contacts::subscriptions(walk).await? {
-            if !before.holds_bare(&contact) || walk.home.blocked.holds_bare(&contact) {
-                continue;
-            }
-            if state.is_seen_by_contact() {
-                presence::push_share(walk, &contact, Some(Share::Available))?;
-            }
-            if state.sees_contact() {
-                probe(walk, &contact);
-            }
-        }
+        unblock_these(walk, &named, &named).await?;
+        privacy_lists::changed(walk).await?;
         Ok(None)
     }
     .boxed()
+}
+
+/// Takes entries out of the list, with all that follows. `told` is what sessions are told of; none means all (§3.5).
+///
+/// # Errors
+/// The store's.
+pub(super) async fn unblock_these(
+    walk: &mut Walk<'_>,
+    named: &[Jid],
+    told: &[Jid],
+) -> Result<(), WalkError> {
+    let is_freed = |jid: &Jid| named.is_empty() || named.contains(jid);
+    let (freed, kept): (Vec<Jid>, Vec<Jid>) =
+        walk.home.blocked.jids.iter().cloned().partition(is_freed);
+    for jid in &freed {
+        walk.delete(tables::text_key(tables::BLOCK, jid.as_str()));
+    }
+    let before = std::mem::replace(&mut walk.home.blocked, BlockList::of(kept));
+    push(walk, "unblock", told);
+    for (contact, state) in contacts::subscriptions(walk).await? {
+        if !before.holds_bare(&contact) || walk.home.blocked.holds_bare(&contact) {
+            continue;
+        }
+        if state.is_seen_by_contact() {
+            presence::push_share(walk, &contact, Some(Share::Available))?;
+        }
+        if state.sees_contact() {
+            probe(walk, &contact);
+        }
+    }
+    Ok(())
 }
 
 fn jids_of(command: &Element) -> Result<Vec<Jid>, WalkError> {

@@ -25,6 +25,7 @@ pub mod listing;
 pub mod mam;
 pub mod ping;
 pub mod presence;
+pub mod privacy_lists;
 pub mod private;
 pub mod pubsub;
 pub mod push;
@@ -75,6 +76,7 @@ pub const ALL: &[&Ext] = &[
     &time::EXT,
     &external_services::EXT,
     &reports::EXT,
+    &privacy_lists::EXT,
     &commands::EXT,
     &administration::EXT,
     &carbons::EXT,

@@ -19,6 +19,7 @@ mod external_services;
 mod inbox;
 mod pep;
 mod presence;
+mod privacy_lists;
 mod profile;
 mod push;
 mod registration;
