@@ -281,7 +281,7 @@ async fn failed_writes_are_not_acknowledged_and_the_store_goes_on() {
 /// having recovered before.
 #[tokio::test]
 async fn a_power_cut_while_the_disk_still_fails_loses_nothing_durable() {
-    for round in 300..300 + rounds().div_ceil(2) {
+    for round in 300..300 + rounds().div_ceil(8) {
         for fault in ["write-error", "full", "sync-error"] {
             let mut scene = Scene::new();
             let mut writer = scene.start(round, None);
