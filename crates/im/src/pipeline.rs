@@ -78,6 +78,10 @@ async fn sent_message(walk: &mut Walk<'_>) -> Result<(), WalkError> {
         carbons::copy_sent(walk, &xml);
     }
     if is_missed_beyond(walk) {
+        // It may be sent twice, after a crash or a lost connection; by its id the repeat is known as one.
+        if walk.stanza.id.is_none() {
+            walk.stanza.id = Some(walk.node.random_name().into());
+        }
         walk.send_stored(walk.stanza.clone());
     } else {
         walk.forward();

@@ -9,8 +9,6 @@ mod dial;
 mod incoming;
 mod link;
 mod resolve;
-#[cfg(test)]
-mod tests;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

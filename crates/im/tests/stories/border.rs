@@ -132,6 +132,23 @@ async fn a_message_is_not_lost_in_a_crash_before_the_other_server_has_it() {
 }
 
 #[tokio::test]
+async fn a_message_without_an_id_gets_one_so_that_a_repeat_is_known() {
+    let (world, elsewhere) = open_world();
+    let mut romeo = world.online("romeo", "orchard").await;
+    romeo
+        .send("<message to='juliet@capulet.example'><body>hello</body></message>")
+        .await;
+    let first = elsewhere.takes().remove(0);
+    assert!(first.stanza.id.is_some());
+
+    let restarted = world.restarted();
+    let later = Elsewhere::default();
+    restarted.node.open_border(Arc::new(later.clone()));
+    restarted.node.send_unsent().await;
+    assert_eq!(later.takes().remove(0).stanza, first.stanza);
+}
+
+#[tokio::test]
 async fn what_is_under_way_is_not_sent_again_when_its_home_comes_back_to_memory() {
     let (world, elsewhere) = open_world();
     let romeo = {
