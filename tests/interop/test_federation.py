@@ -35,10 +35,13 @@ def untrusted(request):
 
 
 @contextlib.asynccontextmanager
-async def romeo_and_juliet(network):
+async def romeo_and_juliet(network, plugins=()):
     """Romeo is at home with us, Juliet with them."""
     romeo, juliet = network.ours.new_user("romeo"), network.theirs.new_user("juliet")
-    async with session(network.ours, *romeo) as romeo, session(network.theirs, *juliet) as juliet:
+    async with (
+        session(network.ours, *romeo, plugins=plugins) as romeo,
+        session(network.theirs, *juliet, plugins=plugins) as juliet,
+    ):
         yield romeo, juliet
 
 
@@ -91,19 +94,48 @@ async def test_friends_on_two_servers_see_each_other_come_and_go(network):
         assert (await juliet.happens("presence_away"))["status"] == "in Mantua"
 
 
+async def test_moods_are_heard_across(network):
+    mood, plugins = "http://jabber.org/protocol/mood", ["xep_0060", "xep_0163", "xep_0107"]
+    async with romeo_and_juliet(network, plugins) as (romeo, juliet):
+        await make_contacts(romeo, juliet)
+        for listener, other, feeling in ((juliet, romeo, "happy"), (romeo, juliet, "sad")):
+            line = listener.lines["user_mood_publish"]
+            listener.add_event_handler("user_mood_publish", line.put_nowait)
+            listener.plugin["xep_0030"].add_feature(f"{mood}+notify")
+            await listener.plugin["xep_0115"].update_caps(broadcast=False)
+            listener.send_presence()
+            await other.happens("presence_available")
+            await other.plugin["xep_0107"].publish_mood(value=feeling)
+            event = await listener.happens("user_mood_publish")
+            assert event["from"].bare == other.boundjid.bare
+            assert event["pubsub_event"]["items"]["item"]["mood"]["value"] == feeling
+
+
+async def test_what_was_said_across_is_in_both_archives(network):
+    async with romeo_and_juliet(network, ["xep_0059", "xep_0313"]) as (romeo, juliet):
+        say(romeo, juliet, "But soft")
+        assert await juliet.bodies(1) == ["But soft"]
+        say(juliet, romeo, "Ay me")
+        assert await romeo.bodies(1) == ["Ay me"]
+        for reader, other in ((romeo, juliet), (juliet, romeo)):
+            archive = reader.plugin["xep_0313"].iterate(with_jid=other.boundjid.bare, rsm={"max": 10})
+            found = [message["mam_result"]["forwarded"]["stanza"]["body"] async for message in archive]
+            assert found == ["But soft", "Ay me"]
+
+
 async def test_questions_are_answered_across(network):
     async with romeo_and_juliet(network) as (romeo, juliet):
         # Only friends see one's card.
         await make_contacts(romeo, juliet)
         for asker, other in ((romeo, juliet), (juliet, romeo)):
             domain = other.boundjid.domain
-            info = await asker["xep_0030"].get_info(domain, timeout=TIMEOUT)
+            info = await asker.plugin["xep_0030"].get_info(domain, timeout=TIMEOUT)
             assert "http://jabber.org/protocol/disco#info" in info["disco_info"]["features"]
-            await asker["xep_0199"].send_ping(other.boundjid.full, timeout=TIMEOUT)
-            card = other["xep_0054"].make_vcard()
+            await asker.plugin["xep_0199"].send_ping(other.boundjid.full, timeout=TIMEOUT)
+            card = other.plugin["xep_0054"].make_vcard()
             card["NICKNAME"] = "the other one"
-            await other["xep_0054"].publish_vcard(card, timeout=TIMEOUT)
-            shown = await asker["xep_0054"].get_vcard(other.boundjid.bare, timeout=TIMEOUT)
+            await other.plugin["xep_0054"].publish_vcard(card, timeout=TIMEOUT)
+            shown = await asker.plugin["xep_0054"].get_vcard(other.boundjid.bare, timeout=TIMEOUT)
             assert "the other one" in str(shown["vcard_temp"])
 
 
