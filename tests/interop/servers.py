@@ -237,7 +237,7 @@ class Prosody(Server):
     lacks = frozenset({
         "SCRAM-SHA-512", "EXTERNAL", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-512-PLUS",
         "jabber:iq:last", "msgoffline", "FAST", "host-meta", "bosh",
-        "urn:xmpp:pep-vcard-conversion:0", "urn:xmpp:bookmarks:1#compat",
+        "urn:xmpp:pep-vcard-conversion:0", "urn:xmpp:bookmarks:1#compat", "pubsub service",
     })
 
     def configure(self):

@@ -185,3 +185,24 @@ async def test_keys_for_encryption_are_open_to_strangers(server, romeo, juliet):
         assert found["pubsub"]["items"]["item"]["id"] == "2"
         found = await j.plugin["xep_0060"].get_items(r.boundjid.bare, "urn:xmpp:omemo:2:bundles")
         assert len(found["pubsub"]["items"]["substanzas"]) == 2
+
+
+async def test_a_service_has_nodes_of_its_own(server, romeo, juliet):
+    if "pubsub service" in server.lacks:
+        pytest.skip("it runs without one here")
+    async with session(server, *romeo, plugins=PLUGINS) as r, session(server, *juliet, plugins=PLUGINS) as j:
+        service, node = f"pubsub.{server.domain}", f"news-{r.boundjid.user}"
+        found = await r.plugin["xep_0030"].get_items(server.domain)
+        assert service in {str(item[0]) for item in found["disco_items"]["items"]}
+        await r.plugin["xep_0060"].create_node(service, node)
+        found = await j.plugin["xep_0060"].get_nodes(service)
+        assert (service, node) in {(str(item[0]), item[1]) for item in found["disco_items"]["items"]}
+        hear(j, "pubsub_publish")
+        await j.plugin["xep_0060"].subscribe(service, node)
+        await r.plugin["xep_0060"].publish(service, node, id="1", payload=Conference().xml)
+        event = await j.happens("pubsub_publish")
+        assert event["pubsub_event"]["items"]["item"]["id"] == "1"
+        found = await j.plugin["xep_0060"].get_subscriptions(service)
+        assert [s["node"] for s in found["pubsub"]["subscriptions"]["substanzas"]] == [node]
+        await j.plugin["xep_0060"].unsubscribe(service, node)
+        await r.plugin["xep_0060"].delete_node(service, node)

@@ -161,6 +161,7 @@ fn node(kv: Arc<MemoryKv>) -> Arc<Node> {
         domain,
         keep: Keep::Forever,
         registration: false,
+        services: Vec::new(),
         admins: Vec::new(),
         public_vcards: false,
     };

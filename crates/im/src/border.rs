@@ -98,7 +98,7 @@ impl Node {
 
     /// Is this a domain that no other server may speak for: a host of ours, or a claimed one?
     pub fn serves(&self, domain: &str) -> bool {
-        self.config().host(domain).is_some() || self.border.claimed(domain).is_some()
+        self.config().is_ours(domain) || self.border.claimed(domain).is_some()
     }
 
     /// A stanza from beyond. The caller has made sure that `from` is of a domain that the other side may speak for, and
@@ -111,7 +111,7 @@ impl Node {
         let (Some(from), Some(_)) = (&stanza.from, &stanza.to) else {
             return Err(StreamCondition::ImproperAddressing.into());
         };
-        if self.config().host(from.domain()).is_some() {
+        if self.config().is_ours(from.domain()) {
             return Err(StreamCondition::InvalidFrom.into());
         }
         // Whoever sends faster than the disk writes waits here.

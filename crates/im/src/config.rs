@@ -52,6 +52,8 @@ pub struct HostConfig {
     pub registration: bool,
     /// May anyone read its accounts' vCards (XEP-0054), or only who may see their presence?
     pub public_vcards: bool,
+    /// The services beside it.
+    pub services: Vec<ServiceDomain>,
     /// Who administers it by commands (XEP-0133), beside those of the whole server.
     pub admins: Vec<BareJid>,
 }
@@ -68,6 +70,22 @@ pub enum PushContent {
     Sender,
     /// Its text.
     Body,
+}
+
+/// A service of ours with a domain of its own beside a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceDomain {
+    /// Its domain, as a bare JID without a local part.
+    pub domain: BareJid,
+    /// What it does.
+    pub kind: ServiceKind,
+}
+
+/// What a service does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceKind {
+    /// Publish-subscribe (XEP-0060).
+    PubSub,
 }
 
 /// Settings of the heart.
@@ -147,5 +165,18 @@ impl Config {
         self.hosts
             .iter()
             .find(|host| host.domain.as_str() == domain)
+    }
+
+    /// The service with this domain, and the host that it stands beside.
+    pub fn service(&self, domain: &str) -> Option<(&HostConfig, &ServiceDomain)> {
+        self.hosts
+            .iter()
+            .flat_map(|host| host.services.iter().map(move |service| (host, service)))
+            .find(|(_, service)| service.domain.as_str() == domain)
+    }
+
+    /// Is it the domain of a host or service of ours?
+    pub fn is_ours(&self, domain: &str) -> bool {
+        self.host(domain).is_some() || self.service(domain).is_some()
     }
 }

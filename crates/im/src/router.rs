@@ -8,7 +8,7 @@ use posthaste_proto::jid::Jid;
 use posthaste_proto::stanza::Stanza;
 
 use crate::error::WalkError;
-use crate::ext::host;
+use crate::ext::{host, services};
 use crate::node::Node;
 use crate::outbox::Stored;
 use crate::pipeline;
@@ -32,6 +32,8 @@ pub(crate) enum Place {
     Home,
     /// By the server itself.
     Host,
+    /// By a service of ours with a domain of its own.
+    Service,
     /// Beyond the border ([`crate::border`]).
     Beyond,
 }
@@ -80,6 +82,7 @@ impl Node {
             Place::Host => host::receive(self, stanza)
                 .await
                 .map(|caused| (Ticket::DURABLE, caused)),
+            Place::Service => services::receive(self, &to, stanza).await,
             Place::Home => self.bring_home(&to, stanza).await,
         };
         let (ticket, caused) = outcome
@@ -94,8 +97,12 @@ impl Node {
 
     /// By its domain first.
     pub(crate) fn place(&self, to: &Jid) -> Place {
-        if self.config().host(to.domain()).is_none() {
-            return Place::Beyond;
+        let config = self.config();
+        if config.host(to.domain()).is_none() {
+            return match config.service(to.domain()) {
+                Some(_) => Place::Service,
+                None => Place::Beyond,
+            };
         }
         match to.local() {
             Some(_) => Place::Home,

@@ -58,6 +58,10 @@ pub const NODE_ITEM_ID: &[u8] = b"node-item-id/";
 pub const NODE_AFFILIATION: &[u8] = b"node-affiliation/";
 /// `node-subscription/<node>\0<jid>`: one who has subscribed by request; the value is only a version byte.
 pub const NODE_SUBSCRIPTION: &[u8] = b"node-subscription/";
+/// `directory/<node>`: one node of a pubsub service, in the service's partition ([`crate::ext::pubsub`]).
+pub const DIRECTORY: &[u8] = b"directory/";
+/// `directory-member/<bare jid>\0<node>`: an entity has something to do with a node; the value is only a version byte.
+pub const DIRECTORY_MEMBER: &[u8] = b"directory-member/";
 /// `block/<jid>`: one blocked address (XEP-0191); the value is only a version byte.
 pub const BLOCK: &[u8] = b"block/";
 /// `privacy-name`: what clients of privacy lists call the block list ([`crate::ext::privacy_lists`]).

@@ -98,6 +98,7 @@ async fn main() -> anyhow::Result<()> {
         domain,
         keep: Keep::Forever,
         registration: false,
+        services: Vec::new(),
         admins: Vec::new(),
         public_vcards: false,
     };

@@ -63,13 +63,20 @@ pub(crate) struct Host {
     pub(crate) keep: Option<Keep>,
     pub(crate) admins: Vec<String>,
     pub(crate) public_vcards: Option<bool>,
+    pub(crate) pubsub: String,
 }
 
 impl Host {
+    /// The domain of its publish-subscribe service, if it has one. What is no domain is complained of by the table.
+    pub(crate) fn pubsub_domain(&self) -> Option<BareJid> {
+        let domain = self.pubsub.replace('*', self.domain.as_str());
+        BareJid::new(None, &domain).ok()
+    }
+
     fn new(domain: &str) -> Result<Self, String> {
         let domain =
             BareJid::new(None, domain).map_err(|error| format!("is not a domain: {error}"))?;
-        Ok(Self {
+        let mut host = Self {
             domain,
             certificate: None,
             private_key: None,
@@ -77,7 +84,12 @@ impl Host {
             keep: None,
             admins: Vec::new(),
             public_vcards: None,
-        })
+            pubsub: String::new(),
+        };
+        for key in keys::HOST_KEYS {
+            key.value.reset(&mut host);
+        }
+        Ok(host)
     }
 
     /// The name of its section, as complaints write it.
@@ -193,6 +205,7 @@ pub(crate) struct PubSub {
     pub(crate) item_size: u64,
     pub(crate) account_size: u64,
     pub(crate) subscribers: u64,
+    pub(crate) service_nodes: u64,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -9,7 +9,7 @@ use posthaste_gate::{
     ListenerKind, LoginConfig, ServersConfig, TlsConfig,
 };
 use posthaste_im::accounts::Settings;
-use posthaste_im::config::{HostConfig, PushContent};
+use posthaste_im::config::{HostConfig, PushContent, ServiceDomain, ServiceKind};
 use posthaste_im::ext::external_services::{ExternalServices, Service};
 use posthaste_im::session::QueueLimits;
 use posthaste_proto::jid::BareJid;
@@ -181,6 +181,14 @@ pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
         keep: host.keep.unwrap_or(config.messages.keep),
         registration: host.registration.unwrap_or(accounts.registration),
         public_vcards: host.public_vcards.unwrap_or(accounts.public_vcards),
+        services: host
+            .pubsub_domain()
+            .map(|domain| ServiceDomain {
+                domain,
+                kind: ServiceKind::PubSub,
+            })
+            .into_iter()
+            .collect(),
         admins: admins(&host.admins),
     });
     posthaste_im::config::Config {
@@ -201,6 +209,7 @@ pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
             item_bytes: size(config.pubsub.item_size),
             bytes: config.pubsub.account_size,
             subscribers_per_node: count(config.pubsub.subscribers),
+            service_nodes: size(config.pubsub.service_nodes),
         },
         stored_xml_bytes: size(accounts.stored_xml_size),
         blocked_addresses: size(accounts.blocked_addresses),

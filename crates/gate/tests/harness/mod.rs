@@ -221,6 +221,7 @@ async fn node() -> Arc<Node> {
         domain,
         keep: Keep::Forever,
         registration: false,
+        services: Vec::new(),
         admins: Vec::new(),
         public_vcards: false,
     };

@@ -146,32 +146,26 @@ fn host_items<'q>(query: &'q HostQuery<'q>, asked: Element) -> BoxFuture<'q, Ans
     async move {
         match asked.attr("node") {
             Some(ns::COMMANDS) => Ok(Some(commands::items(query)?.to_element())),
-            Some(_) => no_items(&asked),
+            Some(_) => Err(StanzaError::item_not_found().into()),
             None => Ok(Some(services(query).to_element())),
         }
     }
     .boxed()
 }
 
-/// What belongs to a host: its components.
+/// What belongs to a host: its services and components.
 fn services(query: &HostQuery<'_>) -> Items {
     let config = query.node.config();
     let components = config.components_of(query.host.as_str());
-    let items = components.map(|component| Item {
+    let components = components.map(|component| Item {
         jid: component.domain.to_string(),
         node: None,
         name: component.name.clone(),
     });
+    let services = pubsub::service::listed(&config, query.host);
     Items {
         node: None,
-        items: items.collect(),
-    }
-}
-
-fn no_items(asked: &Element) -> Answer {
-    match asked.attr("node") {
-        Some(_) => Err(StanzaError::item_not_found().into()),
-        None => Ok(Some(Items::default().to_element())),
+        items: services.into_iter().chain(components).collect(),
     }
 }
 

@@ -33,6 +33,7 @@ pub mod register;
 pub mod reports;
 pub mod retraction;
 pub mod roster;
+pub mod services;
 mod stored_xml;
 pub mod time;
 pub mod vcard;

@@ -24,6 +24,7 @@ fn world() -> World {
     hosts[0].admins = vec![jid("nurse@example.org")];
     hosts.push(HostConfig {
         domain: jid("verona.example"),
+        services: Vec::new(),
         admins: Vec::new(),
         ..hosts[0].clone()
     });

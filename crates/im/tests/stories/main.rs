@@ -21,6 +21,7 @@ mod pep;
 mod presence;
 mod privacy_lists;
 mod profile;
+mod pubsub_service;
 mod push;
 mod registration;
 mod retraction;

@@ -18,6 +18,7 @@ pub(super) fn check(config: &Config) -> Vec<Complaint> {
     check_addresses(config, &mut complaints);
     check_admins(config, &mut complaints);
     check_components(config, &mut complaints);
+    check_services(config, &mut complaints);
     if complaints.is_empty() {
         check_files(config, &mut complaints);
     }
@@ -108,6 +109,24 @@ fn check_admins(config: &Config, complaints: &mut Vec<Complaint>) {
             let what = format!("{stranger} is not an account of any of the hosts");
             complaints.push(config.origins.blame(&key, what));
         }
+    }
+}
+
+/// An address leads to one place.
+fn check_services(config: &Config, complaints: &mut Vec<Complaint>) {
+    let hosts = config.hosts.iter().map(|host| host.domain.clone());
+    let components = config.components.iter().map(|it| it.domain.clone());
+    let mut taken: Vec<BareJid> = hosts.chain(components).collect();
+    for host in &config.hosts {
+        let Some(domain) = host.pubsub_domain() else {
+            continue;
+        };
+        if taken.contains(&domain) {
+            let what = format!("{domain} is the domain of a host, a component or another service");
+            let key = format!("{}.pubsub", host.key());
+            complaints.push(config.origins.blame(&key, what));
+        }
+        taken.push(domain);
     }
 }
 
@@ -303,6 +322,14 @@ mod tests {
             (
                 "[messages]\nkeep = \"36h\"\n",
                 "p.toml:2: messages.keep: wants whole days",
+            ),
+            (
+                "[host.\"a.example\"]\npubsub = \"a@b\"\n",
+                "p.toml:2: host.\"a.example\".pubsub: \"a@b\" is not a domain",
+            ),
+            (
+                "[host.\"a.example\"]\npubsub = \"b.example\"\n[host.\"b.example\"]\n",
+                "p.toml:2: host.\"a.example\".pubsub: b.example is the domain of a host",
             ),
             (
                 "[log]\nlevel = \"loud\"\n",

@@ -12,6 +12,7 @@ use gate::{HTTP, LIMITS, LISTEN, LOGIN, TLS};
 use heart::check_account;
 use heart::{ACCOUNTS, CONTACT, DEVICES, MESSAGES, PUBSUB, PUSH, SESSIONS};
 use posthaste_im::config::Keep;
+use posthaste_proto::jid::BareJid;
 use process::{ADMIN, LOG, SERVER, STORAGE};
 use servers::S2S;
 pub(crate) use servers::{domain_of, known_host};
@@ -114,6 +115,18 @@ pub(crate) const HOST_KEYS: &[Key<Host>] = &[
         },
     },
     Key {
+        name: "pubsub",
+        doc: &[
+            "The domain of this host's publish-subscribe service (XEP-0060), where * is the host; \"\" for none.",
+        ],
+        reload: true,
+        value: Value::Text {
+            default: "pubsub.*",
+            check: check_service,
+            field: |h| &mut h.pubsub,
+        },
+    },
+    Key {
         name: "admins",
         doc: &["Who administers this host from a client, beside accounts.admins."],
         reload: true,
@@ -124,3 +137,13 @@ pub(crate) const HOST_KEYS: &[Key<Host>] = &[
         },
     },
 ];
+
+fn check_service(text: &str) -> Result<(), String> {
+    let domain = text.replace('*', "example.org");
+    if text.is_empty() || (!domain.contains(['@', '/']) && BareJid::new(None, &domain).is_ok()) {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} is not a domain; write for example \"pubsub.*\""
+    ))
+}

@@ -1,7 +1,7 @@
 //! Who may do what at a node (XEP-0060 §4.1, §4.5).
 
 use bytes::Bytes;
-use posthaste_kv::Scan;
+use posthaste_kv::{Kv, Partition, Scan};
 use posthaste_proto::error::StanzaError;
 use posthaste_proto::jid::{BareJid, Jid};
 use posthaste_proto::xep::pubsub::{AccessModel, Affiliation, PublishModel, refused};
@@ -30,12 +30,21 @@ pub(super) async fn affiliation(
     if site.is_account && *who == site.jid {
         return Ok(Affiliation::Owner);
     }
-    let key = tables::node_key(
-        tables::NODE_AFFILIATION,
-        &leaf.name,
-        who.as_str().as_bytes(),
-    );
-    match walk.get(&key).await? {
+    stored_affiliation(walk.node.kv(), &walk.home.partition, &leaf.name, who).await
+}
+
+/// The affiliation that is stored in a node's partition.
+///
+/// # Errors
+/// The store's.
+pub(super) async fn stored_affiliation(
+    kv: &dyn Kv,
+    partition: &Partition,
+    node: &str,
+    who: &BareJid,
+) -> Result<Affiliation, WalkError> {
+    let key = tables::node_key(tables::NODE_AFFILIATION, node, who.as_str().as_bytes());
+    match kv.get(partition, &key).await? {
         Some(value) => Ok(decode(value)?),
         None => Ok(Affiliation::None),
     }

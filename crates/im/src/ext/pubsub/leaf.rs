@@ -4,7 +4,7 @@
 //! number. To publish an id again moves the item to the end (XEP-0060 §7.1.3).
 
 use bytes::Bytes;
-use posthaste_kv::{Scan, prefix_end};
+use posthaste_kv::{Kv, Partition, Scan, prefix_end};
 use posthaste_proto::ns;
 use posthaste_proto::xep::pubsub::{
     AccessModel, Item, MaxItems, NodeConfig, PublishModel, SendLast,
@@ -93,7 +93,21 @@ impl Leaf {
     /// # Errors
     /// The store's.
     pub(super) async fn find(walk: &Walk<'_>, name: &str) -> Result<Option<Leaf>, WalkError> {
-        let value = walk.get(&tables::text_key(tables::NODE, name)).await?;
+        Leaf::stored(walk.node.kv(), &walk.home.partition, name).await
+    }
+
+    /// The node of that name in a partition.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(super) async fn stored(
+        kv: &dyn Kv,
+        partition: &Partition,
+        name: &str,
+    ) -> Result<Option<Leaf>, WalkError> {
+        let value = kv
+            .get(partition, &tables::text_key(tables::NODE, name))
+            .await?;
         Ok(value.map(|value| Leaf::decode(name, value)).transpose()?)
     }
 

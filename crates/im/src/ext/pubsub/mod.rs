@@ -9,6 +9,7 @@
 
 mod access;
 mod configure;
+mod directory;
 mod discover;
 mod items;
 mod leaf;
@@ -17,6 +18,7 @@ pub(super) mod own;
 mod people;
 pub mod pep;
 mod publish;
+pub mod service;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -114,6 +116,8 @@ pub struct Limits {
     pub bytes: u64,
     /// Subscriptions by request that one node may have.
     pub subscribers_per_node: u32,
+    /// Nodes of one service; of these, one account may create as many as it may have itself.
+    pub service_nodes: usize,
 }
 
 impl Default for Limits {
@@ -124,6 +128,7 @@ impl Default for Limits {
             item_bytes: 256 * 1_024,
             bytes: 64 * 1_024 * 1_024,
             subscribers_per_node: 10_000,
+            service_nodes: 10_000,
         }
     }
 }

@@ -161,7 +161,12 @@ async fn affiliations(
     Ok(Some(Element::new("pubsub", ns::PUBSUB).with_child(list)))
 }
 
-fn subscription(node: &str, jid: &Jid, is_subscribed: bool, ns: &'static str) -> Element {
+pub(super) fn subscription(
+    node: &str,
+    jid: &Jid,
+    is_subscribed: bool,
+    ns: &'static str,
+) -> Element {
     let state = if is_subscribed { "subscribed" } else { "none" };
     let element = Element::new("subscription", ns)
         .with_attr("jid", jid.as_str())

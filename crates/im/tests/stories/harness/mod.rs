@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::task::noop_waker;
 use posthaste_im::binding::ResourceWish;
 use posthaste_im::clock::{Clock, Entropy, Timestamp};
-use posthaste_im::config::{Config, HostConfig, Keep};
+use posthaste_im::config::{Config, HostConfig, Keep, ServiceDomain, ServiceKind};
 use posthaste_im::connection::{Connection, Outbound, Wire};
 use posthaste_im::devices::Introduction;
 use posthaste_im::node::Node;
@@ -62,6 +62,10 @@ pub fn config() -> Config {
             domain,
             keep: Keep::Forever,
             registration: true,
+            services: vec![ServiceDomain {
+                domain: BareJid::parse("pubsub.example.org").unwrap(),
+                kind: ServiceKind::PubSub,
+            }],
             admins: Vec::new(),
             public_vcards: false,
         }],

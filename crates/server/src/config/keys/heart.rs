@@ -210,6 +210,19 @@ pub(super) const PUBSUB: Section = Section {
                 field: |c| &mut c.pubsub.subscribers,
             },
         },
+        Key {
+            name: "service_nodes",
+            doc: &[
+                "Nodes of a host's publish-subscribe service; one account creates at most as many as it may have itself.",
+            ],
+            reload: true,
+            value: Value::Count {
+                default: 10_000,
+                min: 1,
+                max: 100_000,
+                field: |c| &mut c.pubsub.service_nodes,
+            },
+        },
     ],
 };
 
