@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use posthaste_im::config::Keep;
+use posthaste_im::conversations::MAX_NOTES;
 use posthaste_kv::memory::MemoryKv;
 
 use crate::harness::{Client, World, body, chat, config};
@@ -679,4 +680,39 @@ async fn a_device_that_catches_up_from_the_archive_gets_nothing_twice() {
     let mut phone = world.device("romeo", "phone-1").await;
     phone.send("<presence/>").await;
     assert_eq!(phone.bodies().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_burst_is_indexed_before_it_is_tidied() {
+    let world = World::new();
+    let mut juliet = world.online("juliet", "balcony").await;
+    for n in 0..=MAX_NOTES {
+        juliet
+            .send(&chat("romeo@example.org", &format!("m{n}")))
+            .await;
+    }
+    assert_eq!(world.keys("juliet", b"with/").await, 1);
+    assert_eq!(world.keys("romeo", b"with/").await, 1);
+}
+
+#[tokio::test]
+async fn a_search_for_a_resource_says_how_far_it_came() {
+    let world = World::new();
+    let mut juliet = world.online("juliet", "balcony").await;
+    juliet
+        .send(&chat("romeo@example.org", "from the balcony"))
+        .await;
+    juliet.connection.close().await;
+    let mut juliet = world.online("juliet", "tomb").await;
+    for _ in 0..2100 {
+        juliet.send(&chat("romeo@example.org", "x")).await;
+    }
+    let mut romeo = world.connect("romeo", "orchard").await;
+    let fields = [("with", "juliet@example.org/balcony")];
+    let answer = ask(&mut romeo, &query("q", &fields, "<max>5</max><before/>")).await;
+    assert_eq!((answer.bodies.len(), answer.is_complete()), (0, false));
+    let next = format!("<max>5</max><before>{}</before>", answer.end("first"));
+    let answer = ask(&mut romeo, &query("q", &fields, &next)).await;
+    assert_eq!(answer.bodies, ["from the balcony"]);
+    assert!(answer.is_complete());
 }

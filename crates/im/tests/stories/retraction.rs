@@ -1,5 +1,7 @@
 //! What was taken back is gone from both archives (XEP-0424); what was corrected stays (XEP-0308).
 
+use posthaste_im::conversations::LOOK_BACK;
+
 use crate::archive::{ask, query};
 use crate::harness::{World, chat};
 
@@ -109,4 +111,31 @@ async fn corrections_reactions_replies_and_files_are_archived_as_they_are() {
         assert!(live[number + 1].contains(payload), "{}", live[number + 1]);
         assert!(answer.messages[number + 1].contains(payload));
     }
+}
+
+#[tokio::test]
+async fn what_was_said_too_long_ago_stays() {
+    let world = World::new();
+    let mut juliet = world.online("juliet", "balcony").await;
+    juliet.send(&chat("romeo@example.org", "long ago")).await;
+    for _ in 0..LOOK_BACK - 2 {
+        juliet.send(&chat("romeo@example.org", "since")).await;
+    }
+    world.pass_seconds(1).await;
+    let first = "<max>1</max>";
+    juliet.send(&retract("romeo@example.org", "long ago")).await;
+    let answer = ask(&mut juliet, &query("q", &[], first)).await;
+    assert!(
+        answer.messages[0].contains("<retracted"),
+        "just within reach"
+    );
+    let mut nurse = world.online("nurse", "hall").await;
+    nurse.send(&chat("romeo@example.org", "long ago")).await;
+    for _ in 0..LOOK_BACK {
+        nurse.send(&chat("romeo@example.org", "since")).await;
+    }
+    world.pass_seconds(1).await;
+    nurse.send(&retract("romeo@example.org", "long ago")).await;
+    let answer = ask(&mut nurse, &query("q", &[], first)).await;
+    assert_eq!(answer.bodies, ["long ago"]);
 }
