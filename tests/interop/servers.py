@@ -197,6 +197,7 @@ size_per_second = "0 B"
 
 [contact]
 admin = ["mailto:admin@localhost"]
+status = ["https://status.localhost"]
 
 [external_services]
 services = ["stun:stun.localhost:3478?transport=udp", "turn:turn.localhost:3478?transport=udp"]
@@ -264,7 +265,7 @@ external_services = {{
   {{ type = "turn", transport = "udp", host = "turn.localhost", port = 3478, secret = "north", ttl = 86400, algorithm = "turn" }},
 }}
 modules_disabled = {{ "s2s", "posix" }}
-contact_info = {{ admin = {{ "mailto:admin@localhost" }} }}
+contact_info = {{ admin = {{ "mailto:admin@localhost" }}; status = {{ "https://status.localhost" }} }}
 allow_registration = true
 c2s_require_encryption = false
 allow_unencrypted_plain_auth = true

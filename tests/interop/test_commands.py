@@ -92,3 +92,14 @@ async def test_an_administrator_restarts_the_server_and_ends_it(own_server):
         await run(bard, bard.plugin["xep_0133"].shutdown, {"delay": "0"})
         await bard.happens("disconnected")
     assert await asyncio.to_thread(server.process.wait, TIMEOUT) == 0
+
+
+async def test_the_command_line_ends_a_session(server, romeo):
+    if server.name != "posthaste":
+        pytest.skip("the command line is ours")
+    async with session(server, *romeo, resource="orchard") as r:
+        command = [*server.command()[:-1], "user", "kick", r.boundjid.full]
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        said, _ = await process.communicate()
+        assert said == b"1 session is ended\n"
+        await r.happens("disconnected")

@@ -38,6 +38,10 @@ pub(crate) enum Request {
     UserEnable {
         account: String,
     },
+    /// With a resource one session is meant, else all.
+    UserKick {
+        address: String,
+    },
     UserList {
         host: Option<String>,
         after: Option<String>,
@@ -51,6 +55,8 @@ pub(crate) enum Request {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Answer {
     Done,
+    /// So many sessions have been ended.
+    Ended(usize),
     /// A page of accounts; `more` says that the list goes on after the last.
     Accounts {
         accounts: Vec<String>,

@@ -90,6 +90,11 @@ pub(crate) enum User {
         /// Such as romeo@example.org
         account: String,
     },
+    /// End sessions: one, or all of an address without a resource
+    Kick {
+        /// Such as romeo@example.org or romeo@example.org/orchard
+        address: String,
+    },
     /// List the accounts, one address a line
     List {
         /// Only this host's

@@ -43,6 +43,7 @@ pub(crate) fn user(config: &Config, command: User) -> anyhow::Result<()> {
             once(config, request)?;
             say(format_args!("{account} is enabled"))
         }
+        User::Kick { address } => kick(config, address),
         User::List { host } => list(config, host.as_deref()),
     }
 }
@@ -64,6 +65,15 @@ fn set_password(
         say(format_args!("{password}"))
     } else {
         say(format_args!("{} {done}", login.account))
+    }
+}
+
+/// Only a running server has sessions.
+fn kick(config: &Config, address: String) -> anyhow::Result<()> {
+    match running(config)?.ask(&Request::UserKick { address })? {
+        Answer::Ended(1) => say(format_args!("1 session is ended")),
+        Answer::Ended(count) => say(format_args!("{count} sessions are ended")),
+        other => done(other),
     }
 }
 

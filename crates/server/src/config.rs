@@ -237,6 +237,7 @@ pub(crate) struct Contact {
     pub(crate) feedback: Vec<String>,
     pub(crate) sales: Vec<String>,
     pub(crate) security: Vec<String>,
+    pub(crate) status: Vec<String>,
     pub(crate) support: Vec<String>,
     pub(crate) reports_to: String,
 }

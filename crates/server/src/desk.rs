@@ -10,7 +10,8 @@ use anyhow::Context as _;
 use posthaste_engine_embedded::Embedded;
 use posthaste_im::node::Node;
 use posthaste_kv::Kv as _;
-use posthaste_proto::jid::BareJid;
+use posthaste_proto::error::{StreamCondition, StreamError};
+use posthaste_proto::jid::{BareJid, Jid};
 use posthaste_proto::sasl::Secret;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
@@ -54,6 +55,17 @@ async fn attempt(node: &Arc<Node>, request: Request) -> Result<Answer, String> {
             let account = account_of(node, &account)?;
             let enabled = node.accounts().enable(&account).await;
             enabled.map_err(|error| format!("{account}: {error}"))?;
+        }
+        Request::UserKick { address } => {
+            let jid = Jid::parse(&address)
+                .map_err(|error| format!("{address:?} is not an address: {error}"))?;
+            let account = account_of(node, jid.bare_str())?;
+            let why = StreamError::new(StreamCondition::PolicyViolation)
+                .with_text("ended by an administrator");
+            let ended = node.end_sessions(&account, jid.resource(), &why).await;
+            return ended
+                .map(Answer::Ended)
+                .map_err(|error| format!("{account}: {error}"));
         }
         Request::UserList { host, after } => return list(node, host, after).await,
         Request::Reload | Request::Status => return Err("that is not about accounts".to_owned()),

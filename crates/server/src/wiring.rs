@@ -272,6 +272,7 @@ fn contacts(contact: &Contact) -> Vec<(String, String)> {
         ("feedback-addresses", &contact.feedback),
         ("sales-addresses", &contact.sales),
         ("security-addresses", &contact.security),
+        ("status-addresses", &contact.status),
         ("support-addresses", &contact.support),
     ];
     let pairs = kinds

@@ -42,6 +42,13 @@ fn accounts_are_managed_on_a_running_server_and_without_one() {
     let generated = place.succeed(&["user", "passwd", "romeo@localhost", "--generate"], "");
     assert_eq!(generated.trim().len(), 24);
 
+    for (verb, done) in [
+        ("disable", "romeo@localhost is disabled\n"),
+        ("enable", "romeo@localhost is enabled\n"),
+        ("kick", "0 sessions are ended\n"),
+    ] {
+        assert_eq!(place.succeed(&["user", verb, "romeo@localhost"], ""), done);
+    }
     running.stop();
     let removed = place.succeed(&["user", "remove", "juliet@localhost"], "");
     assert_eq!(removed, "juliet@localhost is removed\n");

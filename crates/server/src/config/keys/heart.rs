@@ -395,6 +395,18 @@ pub(super) const CONTACT: Section = Section {
             },
         },
         Key {
+            name: "status",
+            doc: &[
+                "Where the state of the service is told, such as \"https://status.example.org\".",
+            ],
+            reload: true,
+            value: Value::Texts {
+                default: &[],
+                check: check_uri,
+                field: |c| &mut c.contact.status,
+            },
+        },
+        Key {
             name: "support",
             doc: &["For help."],
             reload: true,
