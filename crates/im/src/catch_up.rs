@@ -41,7 +41,7 @@ pub async fn work(node: &Arc<Node>, home: &Arc<Home>, session: &Arc<Session>) {
     state.note_taken(session.id, &written);
     node.note_dirty(home, &mut state);
     let limits = node.config().queue;
-    let outcome = match load_queued(node, &state, session).await {
+    let outcome = match load_queued(node, &mut state, session).await {
         Ok(()) => page(node, &mut state, session, limits).await,
         Err(error) => Err(error),
     };
@@ -61,7 +61,11 @@ fn give_up(node: &Node, session: &Session, error: &WalkError) {
 }
 
 /// Gives queued entries their bytes, after a resumption.
-async fn load_queued(node: &Node, state: &HomeState, session: &Session) -> Result<(), WalkError> {
+async fn load_queued(
+    node: &Node,
+    state: &mut HomeState,
+    session: &Session,
+) -> Result<(), WalkError> {
     let wanted = session.state().to_load(PAGE);
     let limits = node.config().queue;
     for (count, what) in wanted.into_iter().enumerate() {
@@ -78,7 +82,13 @@ async fn load_queued(node: &Node, state: &HomeState, session: &Session) -> Resul
                     session.state().loaded(what, &xml);
                 }
             }
-            None => session.state().vanished(what),
+            None => {
+                session.state().vanished(what);
+                // Nobody will take it any more: a cursor that waited for it would stand still.
+                if let Some(taken) = what.taken() {
+                    state.note_taken(session.id, &[taken]);
+                }
+            }
         }
     }
     Ok(())

@@ -434,6 +434,12 @@ mod tests {
         assert_eq!(DeviceRecord::decode(record.encode()).unwrap(), record);
     }
 
+    #[test]
+    fn a_device_costs_little_memory() {
+        // Names are in the store only. Twenty devices of each loaded home must not be felt.
+        assert!(size_of::<Device>() <= 192, "{}", size_of::<Device>());
+    }
+
     /// A device, its session's queue and what was saved last, without a server around them.
     #[derive(Default)]
     struct Rig {

@@ -8,7 +8,7 @@ use posthaste_im::devices::DeviceRecord;
 use posthaste_im::session::QueueLimits;
 use posthaste_im::tables;
 use posthaste_kv::memory::MemoryKv;
-use posthaste_kv::{Kv as _, Partition, Scan};
+use posthaste_kv::{Batch, Kv as _, Partition, Scan};
 use posthaste_proto::error::StreamCondition;
 
 use crate::harness::{Client, World, body, chat, config};
@@ -453,4 +453,32 @@ async fn a_device_that_reads_the_archive_first_gets_nothing_twice() {
     assert_eq!(phone.bodies().await, NOBODY);
     romeo.send(&chat("juliet@example.org", "live")).await;
     assert_eq!(phone.bodies().await, ["live"]);
+}
+
+#[tokio::test]
+async fn an_entry_that_is_gone_from_the_log_holds_no_cursor_back() {
+    let world = World::new();
+    let mut romeo = world.online("romeo", "orchard").await;
+    let mut phone = world.device_online("juliet", "phone").await;
+    let previd = phone.manage_stream_among_others().await;
+    phone.connection.detach().await;
+    for text in ["one", "two"] {
+        romeo.send(&chat("juliet@example.org", text)).await;
+    }
+    let partition = Partition::new("juliet@example.org").unwrap();
+    let log = world
+        .kv
+        .scan(&partition, Scan::prefix(tables::LOG, 1))
+        .await;
+    let mut batch = Batch::new(partition);
+    batch.delete(log.unwrap().remove(0).0);
+    world.kv.commit(batch).unwrap();
+    let (mut phone, _) = world.resume("juliet", &previd, 0).await.unwrap();
+    assert_eq!(phone.bodies().await, ["two"]);
+    confirm(&mut phone, 1).await;
+    let home = world.node.home(&phone.bare());
+    let (settled, last) = home
+        .peek(|state| (state.delivered_upto(), state.delivery.last()))
+        .unwrap();
+    assert_eq!(settled, last);
 }
