@@ -242,9 +242,6 @@ impl Node {
         let (items, lag) = session.state().end();
         let written = session.state().take_written_unmanaged();
         state.note_taken(session.id, &written);
-        if state.drainer == Some(session.id) {
-            state.drainer = None;
-        }
         if let Some(Lag { since, .. }) = lag {
             // What it had not looked at yet still waits; what others took meanwhile is known as taken.
             state.delivery.wait_after(since);
@@ -257,6 +254,11 @@ impl Node {
             if what == What::Iq {
                 errors.extend(self.undeliverable(xml));
             }
+        }
+        if state.drainer == Some(session.id) {
+            state.drainer = None;
+            // After all that it gives back: what devices took of it meanwhile waits for nobody.
+            state.delivery.drainer_left();
         }
         if let Some(device) = state.device(session.id) {
             device.session = None;

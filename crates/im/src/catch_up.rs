@@ -185,13 +185,6 @@ fn takes_messages(state: &HomeState, session: &Session) -> bool {
     attendee.is_some_and(Attendee::takes_messages)
 }
 
-/// Is another session taking what waits for anybody?
-fn is_drained_by_another(state: &HomeState, session: &Session) -> bool {
-    state
-        .drainer
-        .is_some_and(|drainer| drainer != session.id && state.attendee(drainer).is_some())
-}
-
 /// The session has reached the end of the log: from here on it is served live.
 fn finish(state: &mut HomeState, session: &Session, lag: Lag) {
     session.state().set_lag(None);
@@ -199,7 +192,7 @@ fn finish(state: &mut HomeState, session: &Session, lag: Lag) {
     let has_seen_since = |from: ArchiveId, waiting: &Delivery| {
         waiting.waiting_after().is_some_and(|after| from <= after)
     };
-    let is_beside_another = is_drained_by_another(state, session);
+    let is_beside_another = state.is_drained_by_another(session.id);
     let device = of_session(&mut state.devices, session.id);
     let leaves_to_another = device.is_some() && is_beside_another;
     if eligible && !leaves_to_another && has_seen_since(lag.since, &state.delivery) {
@@ -237,9 +230,17 @@ fn take(
         None => id > lag.all_after,
     };
     // What waits for anybody is one session's to take; a device that has all the rest leaves it that.
-    let may_drain = !is_device || !is_drained_by_another(state, session);
+    let may_drain = !is_device || !state.is_drained_by_another(session.id);
     let waits_for_anybody = !entry.outgoing && entry.offline && state.delivery.is_waiting(id);
-    let form = if waits_for_anybody && may_drain && attendee.takes_messages() {
+    let is_its = waits_for_anybody && may_drain && attendee.takes_messages();
+    if is_its && device.is_some_and(|device| device.reading.is_flying(id)) {
+        // It got this for itself, beside one that has gone since. Now it has it for all.
+        if session.state().has_for_all(id) {
+            state.delivery.flying(id, 1);
+        }
+        return Ok(None);
+    }
+    let form = if is_its {
         Some(Form::Direct)
     } else if is_owed {
         form_for(state, attendee, is_device, entry)?
@@ -286,7 +287,9 @@ fn form_for(
     let own = attendee.session.jid.resource();
     let copy = |form| (entry.carbon && attendee.carbons).then_some(form);
     if entry.outgoing {
-        let sent_it = stanza.from.as_ref().and_then(|from| from.resource()) == Some(own);
+        // What a device has sent is known to its account, whichever resource it had then.
+        let sent_it =
+            !is_device && stanza.from.as_ref().and_then(|from| from.resource()) == Some(own);
         return Ok(if sent_it {
             None
         } else {

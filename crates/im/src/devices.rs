@@ -303,14 +303,21 @@ impl HomeState {
         }
     }
 
+    /// Is another session taking what waits for anybody?
+    pub(crate) fn is_drained_by_another(&self, session: SessionId) -> bool {
+        self.drainer
+            .is_some_and(|drainer| drainer != session && self.attendee(drainer).is_some())
+    }
+
     /// A session has taken entries of the log.
     pub(crate) fn note_taken(&mut self, session: SessionId, taken: &[Taken]) {
+        let is_beside_another = self.is_drained_by_another(session);
         let mut device = of_session(&mut self.devices, session);
         for Taken { id, waits } in taken {
-            // A device that was caught up beside another client has not taken the entry away from that one; but what
-            // that one has not confirmed either is delivered now.
-            if *waits || self.delivery.is_flying(*id) {
+            if *waits || !is_beside_another {
                 self.delivery.acked(*id);
+            } else {
+                self.delivery.acked_beside(*id);
             }
             if let Some(device) = &mut device {
                 device.reading.acked(*id);

@@ -167,6 +167,8 @@ pub struct Delivery {
     in_flight: BTreeMap<ArchiveId, u16>,
     acked: BTreeSet<ArchiveId>,
     waiting_after: Option<ArchiveId>,
+    /// What devices took for themselves of what a drainer is still to take.
+    beside: BTreeSet<ArchiveId>,
     /// Has anything changed that a stored cursor should say?
     dirty: bool,
 }
@@ -181,6 +183,7 @@ impl Delivery {
             waiting_after: (last > cursor.upto).then_some(cursor.upto),
             acked: cursor.acked.into_iter().collect(),
             in_flight: BTreeMap::new(),
+            beside: BTreeSet::new(),
             dirty: false,
         }
     }
@@ -255,6 +258,10 @@ impl Delivery {
         let count = u16::try_from(sessions).unwrap_or(u16::MAX);
         let flying = self.in_flight.entry(id).or_default();
         *flying = flying.saturating_add(count);
+        // The drainer has it now: what a device took beside it counts.
+        if self.beside.remove(&id) {
+            self.acked(id);
+        }
     }
 
     /// A session took this entry: it has been delivered. Answers whether that was news.
@@ -269,6 +276,24 @@ impl Delivery {
         self.advance();
         self.dirty = true;
         was_flying
+    }
+
+    /// A device took this entry for itself, while another session is taking all that waits for anybody: that one is to
+    /// have it too, but nobody else if it goes.
+    pub fn acked_beside(&mut self, id: ArchiveId) {
+        if self.is_flying(id) {
+            self.acked(id);
+        } else if self.is_waiting(id) && self.beside.len() < MAX_ACKED_AHEAD as usize {
+            self.beside.insert(id);
+            self.dirty = true;
+        }
+    }
+
+    /// The session that was taking what waits is gone, or has all of it.
+    pub fn drainer_left(&mut self) {
+        for id in std::mem::take(&mut self.beside) {
+            self.acked(id);
+        }
     }
 
     /// A session that had this entry in its queue is gone without having taken it.
@@ -298,6 +323,7 @@ impl Delivery {
 
     /// All that waited is in some queue now.
     pub fn nothing_waits(&mut self) {
+        self.drainer_left();
         self.waiting_after = None;
         self.advance();
     }
@@ -344,7 +370,8 @@ impl Delivery {
 
     /// The cursor as it is to be stored now.
     pub fn cursor(&self) -> Cursor {
-        let acked = self.acked.iter().copied();
+        // After a restart there is no drainer.
+        let acked = self.acked.union(&self.beside).copied();
         Cursor {
             last: self.last,
             upto: self.upto,

@@ -486,6 +486,21 @@ impl State {
         name.clone()
     }
 
+    /// From now on the home accounts for the delivery of this entry, if it is in the queue. Answers whether it is.
+    pub fn has_for_all(&mut self, id: ArchiveId) -> bool {
+        for item in &mut self.items {
+            if let What::Logged { id: of, waits, .. } | What::Archived { id: of, waits, .. } =
+                &mut item.what
+                && *of == id
+                && !*waits
+            {
+                *waits = true;
+                return true;
+            }
+        }
+        false
+    }
+
     /// What was written on an unmanaged stream since the last call.
     pub fn take_written_unmanaged(&mut self) -> Vec<Taken> {
         std::mem::take(&mut self.written_unmanaged)

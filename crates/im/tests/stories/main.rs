@@ -15,6 +15,7 @@ mod client_access;
 mod client_state;
 mod delivery;
 mod devices;
+mod devices_simulated;
 mod external_services;
 mod inbox;
 mod pep;

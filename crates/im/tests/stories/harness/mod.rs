@@ -81,13 +81,12 @@ impl World {
 
     /// The same on another store and with other settings.
     pub fn with(config: Config, kv: Arc<MemoryKv>) -> World {
+        World::of(config, kv, TestEntropy::default())
+    }
+
+    fn of(config: Config, kv: Arc<MemoryKv>, entropy: TestEntropy) -> World {
         let clock = Arc::new(TestClock(AtomicU64::new(1_795_338_487_000)));
-        let node = Node::new(
-            config,
-            kv.clone(),
-            clock.clone(),
-            Arc::new(TestEntropy::default()),
-        );
+        let node = Node::new(config, kv.clone(), clock.clone(), Arc::new(entropy));
         let world = World { node, kv, clock };
         for user in ["romeo", "juliet", "nurse"] {
             world.add_account(user);
@@ -107,7 +106,11 @@ impl World {
 
     /// The same store under a new node, as after a restart.
     pub fn restarted(&self) -> World {
-        World::with((*self.node.config()).clone(), self.kv.clone())
+        // Names made after a restart are not those made before.
+        let mut bytes = [0; 8];
+        self.node.entropy().fill(&mut bytes);
+        let entropy = TestEntropy(AtomicU64::new(u64::from_le_bytes(bytes)));
+        World::of((*self.node.config()).clone(), self.kv.clone(), entropy)
     }
 
     /// Moves the clock and lets the node tidy up.
