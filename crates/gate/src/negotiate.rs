@@ -286,6 +286,28 @@ impl Desk {
                 // Without a token the client logs in by password next time: no reason to fail.
                 Answer::Issued(issued.inspect_err(complain).ok())
             }
+            Ask::Upgrades {
+                account,
+                proven,
+                wanted,
+            } => {
+                checked(async {
+                    let upgrades = accounts.upgrades(&account, &proven, &wanted).await?;
+                    Ok(Answer::Upgrades(upgrades))
+                })
+                .await
+            }
+            Ask::Upgrade {
+                account,
+                proven,
+                keys,
+            } => {
+                checked(async {
+                    accounts.upgrade(&account, &proven, &keys).await?;
+                    Ok(Answer::Proceed)
+                })
+                .await
+            }
             Ask::Resume { account, resume } => self.resume(&account, &resume).await,
             Ask::Bind(request) => self.bind(*request).await,
             Ask::Register { account, password } => {

@@ -17,6 +17,7 @@ mod homes;
 mod record;
 mod throttle;
 mod tokens;
+mod upgrade;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -461,3 +461,39 @@ async fn an_account_holds_tokens_of_so_many_clients() {
         .unwrap();
     assert_eq!(rows.len(), 50);
 }
+
+/// XEP-0480: only what is missing or weaker, and only while the password is still the same.
+#[tokio::test]
+async fn keys_are_upgraded_while_the_password_they_come_from_is_in_force() {
+    let Fixture { accounts, .. } = fixture();
+    let romeo = jid("romeo@a.example");
+    accounts.create(&romeo, &"secret".into()).await.unwrap();
+    let proven = accounts.keys(&romeo, Hash::Sha1).await.unwrap();
+    let wanted = [Hash::Sha256, Hash::Sha512];
+    let upgrades = accounts.upgrades(&romeo, &proven, &wanted).await.unwrap();
+    assert!(upgrades.is_empty(), "they are as good as they get");
+
+    accounts.reconfigure(Settings {
+        iterations: 5_000,
+        ..Settings::default()
+    });
+    let upgrades = accounts.upgrades(&romeo, &proven, &wanted).await.unwrap();
+    let asked: Vec<_> = upgrades.iter().map(|u| (u.hash, u.iterations)).collect();
+    assert_eq!(asked, [(Hash::Sha256, 5_000), (Hash::Sha512, 5_000)]);
+
+    let better =
+        StoredKeys::derive(Hash::Sha256, &"secret".into(), &upgrades[0].salt, 5_000).unwrap();
+    accounts.upgrade(&romeo, &proven, &better).await.unwrap();
+    assert_eq!(accounts.keys(&romeo, Hash::Sha256).await.unwrap(), better);
+    assert_eq!(accounts.keys(&romeo, Hash::Sha1).await.unwrap(), proven);
+
+    // Somebody who knew the former password does not get in by keys made of it.
+    accounts
+        .change_password(&romeo, &"changed".into())
+        .await
+        .unwrap();
+    accounts.upgrade(&romeo, &proven, &better).await.unwrap();
+    assert_ne!(accounts.keys(&romeo, Hash::Sha256).await.unwrap(), better);
+    let late = accounts.upgrades(&romeo, &proven, &wanted).await.unwrap();
+    assert!(late.is_empty());
+}

@@ -99,5 +99,6 @@ pub const GATE: &[&Ext] = &[
     &named("SASL Channel-Binding Type Capability", 440, "1.0.0"),
     &named("SASL SCRAM Downgrade Protection", 474, "0.5.0"),
     &named("Stream Limits Advertisement", 478, "0.2.0"),
+    &named("SASL Upgrade Tasks", 480, "0.2.0"),
     &named("Fast Authentication Streamlining Tokens", 484, "0.2.0"),
 ];

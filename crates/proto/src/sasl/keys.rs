@@ -89,6 +89,18 @@ impl StoredKeys {
         Ok(client.stored(salt, iterations))
     }
 
+    /// The keys of a password of which a client has computed the SaltedPassword (RFC 5802 §3);
+    /// `None` if that has another length than the hash's.
+    pub fn from_salted(
+        hash: Hash,
+        salted: &[u8],
+        salt: &[u8],
+        iterations: u32,
+    ) -> Option<StoredKeys> {
+        let is_whole = salted.len() == hash.digest_bytes();
+        is_whole.then(|| ClientKeys::from_salted(hash, salted).stored(salt, iterations))
+    }
+
     /// Keys of an account that does not exist, which no password opens.
     ///
     /// They are a function of `server_secret` and `account`, so that asking twice gives the same
@@ -160,10 +172,14 @@ impl ClientKeys {
 
     fn from_prepared(hash: Hash, prepared: &[u8], salt: &[u8], iterations: u32) -> ClientKeys {
         let salted = hash.pbkdf2(prepared, salt, iterations);
+        ClientKeys::from_salted(hash, salted.as_slice())
+    }
+
+    fn from_salted(hash: Hash, salted: &[u8]) -> ClientKeys {
         ClientKeys {
             hash,
-            client_key: hash.hmac(salted.as_slice(), &[b"Client Key"]),
-            server_key: hash.hmac(salted.as_slice(), &[b"Server Key"]),
+            client_key: hash.hmac(salted, &[b"Client Key"]),
+            server_key: hash.hmac(salted, &[b"Server Key"]),
         }
     }
 

@@ -123,6 +123,11 @@ pub struct ExpectClientFinal {
 }
 
 impl ExpectClientFinal {
+    /// The keys that the client is to prove the password of.
+    pub fn keys(&self) -> &StoredKeys {
+        &self.keys
+    }
+
     /// Checks the proof. Returns the server-final-message, which proves the server to the client.
     pub fn client_final(self, message: &[u8]) -> Result<Vec<u8>, Failure> {
         let last = ClientFinal::parse(message)?;

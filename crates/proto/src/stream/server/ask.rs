@@ -48,6 +48,25 @@ pub enum Ask {
         /// The only mechanism the token is to be good for.
         mechanism: HtBinding,
     },
+    /// Which better keys would be of use to an account whose password the client knows
+    /// (XEP-0480)? [`Answer::Upgrades`].
+    Upgrades {
+        /// Who has logged in.
+        account: BareJid,
+        /// The keys it was checked by.
+        proven: Box<StoredKeys>,
+        /// What the client can make.
+        wanted: Vec<Hash>,
+    },
+    /// The client has made better keys: [`Answer::Proceed`] once they are stored.
+    Upgrade {
+        /// Who has logged in.
+        account: BareJid,
+        /// The keys it was checked by.
+        proven: Box<StoredKeys>,
+        /// The new ones.
+        keys: Box<StoredKeys>,
+    },
     /// Bring back a former session: [`Answer::Resumed`] or [`Answer::NotResumed`].
     Resume {
         /// Who has logged in; the session must be theirs.
@@ -77,7 +96,9 @@ pub enum Answer {
     Token(Box<TokenVerdict>),
     /// To any of these: log-ins are refused for now, or the store does not answer.
     Refused(Failure),
-    /// To [`Ask::Failed`].
+    /// To [`Ask::Upgrades`]: what the client is to make, in order.
+    Upgrades(Vec<Upgrade>),
+    /// To [`Ask::Failed`] and [`Ask::Upgrade`].
     Proceed,
     /// To [`Ask::IssueToken`]; `None` if there is to be none.
     Issued(Option<IssuedToken>),
@@ -165,6 +186,17 @@ pub enum TokenVerdict {
     Expired,
     /// It is not: told as `not-authorized`.
     Invalid,
+}
+
+/// Keys that a client is to make of its password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upgrade {
+    /// With which hash.
+    pub hash: Hash,
+    /// With which salt.
+    pub salt: Box<[u8]>,
+    /// In how many rounds.
+    pub iterations: u32,
 }
 
 /// A token for the client.

@@ -2,6 +2,7 @@
 
 use super::bind::ExpectBind;
 use super::login::{ExpectLogin, Login};
+use super::upgrade;
 use super::{SessionLimits, Shared, State};
 use crate::ns;
 use crate::sasl::downgrade::Advertised;
@@ -45,7 +46,8 @@ fn before_login(shared: &Shared) -> Element {
         features.push_child(
             Element::new("authentication", ns::SASL2)
                 .with_children(named(ns::SASL2, &mechanisms))
-                .with_child(inline(shared)),
+                .with_child(inline(shared))
+                .with_children(upgrades(shared)),
         );
         if !shared.transport.bindings.is_empty() {
             features.push_child(channel_bindings(shared));
@@ -149,6 +151,12 @@ fn channel_bindings(shared: &Shared) -> Element {
         Element::new("channel-binding", ns::SASL_CHANNEL_BINDING).with_attr("type", kind.name())
     });
     Element::new("sasl-channel-binding", ns::SASL_CHANNEL_BINDING).with_children(types)
+}
+
+/// XEP-0480 §2.1.
+fn upgrades(shared: &Shared) -> impl Iterator<Item = Element> {
+    upgrade::offered(shared)
+        .map(|hash| Element::new("upgrade", ns::SASL_UPGRADE).with_text(&upgrade::task_name(hash)))
 }
 
 /// What can be done within SASL2's one round trip.

@@ -3,7 +3,8 @@
 use super::features;
 use super::register;
 use super::sasl1;
-use super::sasl2::{self, Authenticate};
+use super::sasl2::Authenticate;
+use super::upgrade;
 use super::{Answer, Ask, Next, Shared, State, TokenProof, TokenVerdict, Turn, UserAgent};
 use crate::error::{Condition as StanzaCondition, StreamCondition};
 use crate::jid::BareJid;
@@ -153,7 +154,7 @@ enum Waiting {
 impl ExpectResponse {
     pub(super) fn element(self, shared: &mut Shared, element: &Element) -> Turn {
         let ExpectResponse {
-            profile,
+            mut profile,
             mechanism,
             waiting,
         } = self;
@@ -173,10 +174,17 @@ impl ExpectResponse {
         };
         match waiting {
             Waiting::First => first_message(shared, profile, mechanism, &message),
-            Waiting::ScramFinal(exchange, account) => match exchange.client_final(&message) {
-                Ok(proof) => succeed(shared, profile, mechanism, account, Some(proof)),
-                Err(failure) => fail(shared, profile, mechanism, Some(account), failure),
-            },
+            Waiting::ScramFinal(exchange, account) => {
+                if let Profile::Sasl2(request) = &mut profile
+                    && !request.upgrades.is_empty()
+                {
+                    request.proven = Some(exchange.keys().clone());
+                }
+                match exchange.client_final(&message) {
+                    Ok(proof) => succeed(shared, profile, mechanism, account, Some(proof)),
+                    Err(failure) => fail(shared, profile, mechanism, Some(account), failure),
+                }
+            }
         }
     }
 }
@@ -433,7 +441,7 @@ fn succeed(
             };
             sasl1::succeed(shared, login, proof)
         }
-        Profile::Sasl2(request) => sasl2::succeed(shared, *request, mechanism, account, proof),
+        Profile::Sasl2(request) => upgrade::begin(shared, *request, mechanism, account, proof),
     }
 }
 

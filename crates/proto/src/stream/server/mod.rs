@@ -4,8 +4,8 @@
 //! IO, reads no clock and knows no accounts; what it has to know, it asks. It speaks RFC 6120 §4
 //! to §7 (streams, STARTTLS, SASL, binding), RFC 7395 (WebSocket), XEP-0077 before log-in,
 //! XEP-0198 (resumption), XEP-0386 1.1.0 (Bind 2), XEP-0388 1.0.4 (SASL2), XEP-0440 1.0.0,
-//! XEP-0474 0.5.0, XEP-0478 0.2.0 (limits) and XEP-0484 0.2.0 (FAST). Left out: SASL2 tasks such as a second factor, TLS
-//! early data, stream compression.
+//! XEP-0474 0.5.0, XEP-0478 0.2.0 (limits), XEP-0480 0.2.0 (upgrades) and
+//! XEP-0484 0.2.0 (FAST). Left out: other SASL2 tasks, such as a second factor, TLS early data, stream compression.
 //!
 //! The loop that its user writes:
 //!
@@ -47,12 +47,13 @@ mod sasl1;
 mod sasl2;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 use std::sync::Arc;
 
 pub use ask::{
     Answer, Ask, BindRequest, Bound, ClientId, IssuedToken, Session, TokenProof, TokenVerdict,
-    UserAgent, Wanted,
+    Upgrade, UserAgent, Wanted,
 };
 
 use crate::error::{StreamCondition, StreamError};
@@ -212,6 +213,7 @@ enum State {
     Login(ExpectLogin),
     Response(login::ExpectResponse),
     LoginAnswer(Box<login::ExpectAnswer>),
+    Upgrade(Box<upgrade::Upgrading>),
     Registered(register::ExpectRegistered),
     Establish(Box<sasl2::Establish>),
     Bind(ExpectBind),
@@ -301,6 +303,7 @@ impl Negotiation {
     pub fn answer(&mut self, answer: Answer) -> Step {
         self.turn(|shared, state| match state {
             State::LoginAnswer(state) => state.answer(shared, answer),
+            State::Upgrade(state) => state.answer(shared, answer),
             State::Registered(state) => state.answer(shared, answer),
             State::Establish(state) => state.answer(shared, answer),
             State::BindAnswer(state) => state.answer(shared, answer),
@@ -326,7 +329,7 @@ impl Negotiation {
     /// Whether the client has logged in.
     pub fn is_authenticated(&self) -> bool {
         match &self.state {
-            State::Establish(_) | State::Bind(_) | State::BindAnswer(_) => true,
+            State::Upgrade(_) | State::Establish(_) | State::Bind(_) | State::BindAnswer(_) => true,
             State::Header(login) => login.is_some(),
             State::Login(_)
             | State::Response(_)
@@ -392,6 +395,7 @@ fn received(shared: &mut Shared, state: State, element: &Element) -> Turn {
     match state {
         State::Login(state) => state.element(shared, element),
         State::Response(state) => state.element(shared, element),
+        State::Upgrade(state) => state.element(shared, element),
         State::Bind(state) => state.element(shared, element),
         // RFC 7395 §3.3.1: the first message has to be <open/>. Over TCP the framer sees to that.
         State::Header(_) => Err(StreamCondition::BadFormat.into()),

@@ -7,13 +7,14 @@ use super::bind::{self, ExpectBind};
 use super::features;
 use super::login::{self, Login, Profile};
 use super::sasl1;
+use super::upgrade;
 use super::{
     Answer, Ask, BindRequest, Bound, ClientId, IssuedToken, Next, Shared, State, Turn, UserAgent,
     Wanted,
 };
 use crate::jid::{BareJid, FullJid};
 use crate::ns;
-use crate::sasl::{Condition, Failure, HtBinding, Mechanism};
+use crate::sasl::{Condition, Failure, Hash, HtBinding, Mechanism, StoredKeys};
 use crate::stream::sm::{self, Nonza};
 use crate::xml::Element;
 
@@ -29,6 +30,10 @@ pub(super) struct Authenticate {
     pub(super) request_token: Option<HtBinding>,
     /// The successor of the token that was used.
     pub(super) rotated: Option<IssuedToken>,
+    /// The hashes that the account's keys shall be upgraded to (XEP-0480).
+    pub(super) upgrades: Vec<Hash>,
+    /// The keys whose password the client has proved to know, if it wants upgrades.
+    pub(super) proven: Option<StoredKeys>,
     resume: Option<sm::Resume>,
     bind: Option<Bind2>,
 }
@@ -65,6 +70,8 @@ impl Authenticate {
             fast: fast(element)?,
             request_token: request_token(shared, element),
             rotated: None,
+            upgrades: upgrade::requested(shared, element),
+            proven: None,
             resume: resume(element)?,
             bind: element
                 .child("bind", ns::BIND2)
@@ -286,6 +293,7 @@ impl Establish {
             | Answer::Token(_)
             | Answer::Refused(_)
             | Answer::Proceed
+            | Answer::Upgrades(_)
             | Answer::Registered(_) => return Err(super::mismatch()),
         }
         self.go_on(shared)

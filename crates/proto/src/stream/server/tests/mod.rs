@@ -6,6 +6,7 @@ mod login;
 mod registration;
 mod session;
 mod transport;
+mod upgrade;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,6 +38,9 @@ struct Wire {
     /// The id of the only session that can be resumed.
     resumable: Option<&'static str>,
     refuse_bind: bool,
+    /// The upgrades that Romeo's keys need, and the keys that came of them.
+    upgrades: Vec<Upgrade>,
+    upgraded: Vec<StoredKeys>,
     registered: HashMap<String, Secret>,
     done: Option<Session>,
     closed: bool,
@@ -90,6 +94,8 @@ impl Wire {
             token: None,
             resumable: None,
             refuse_bind: false,
+            upgrades: Vec::new(),
+            upgraded: Vec::new(),
             registered: HashMap::new(),
             done: None,
             closed: false,
@@ -161,6 +167,16 @@ impl Wire {
             Ask::Certificate { account } => Answer::Verified(is_romeo(&account)),
             Ask::Token(proof) => Answer::Token(Box::new(self.verdict(&proof))),
             Ask::Failed { .. } => Answer::Proceed,
+            Ask::Upgrades { proven, wanted, .. } => {
+                assert!(proven.is_password(&"secret".into()));
+                let mut upgrades = self.upgrades.clone();
+                upgrades.retain(|upgrade| wanted.contains(&upgrade.hash));
+                Answer::Upgrades(upgrades)
+            }
+            Ask::Upgrade { keys, .. } => {
+                self.upgraded.push(*keys);
+                Answer::Proceed
+            }
             Ask::IssueToken { .. } => Answer::Issued(Some(issued("new-token"))),
             Ask::Resume { resume, .. } => match self.resumable {
                 Some(id) if id == resume.previd => Answer::Resumed {
