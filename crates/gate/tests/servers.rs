@@ -139,6 +139,7 @@ impl Verona {
             registration: false,
             admins: Vec::new(),
             public_vcards: false,
+            services: Vec::new(),
         };
         let config = Config {
             hosts: vec![host],
