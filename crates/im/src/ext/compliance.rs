@@ -109,9 +109,8 @@ const SUITES: &[Suite] = &[
 const OTHER_TESTS: &[(u16, &str)] = &[
     (48, "crates/im/tests/stories/profile.rs"),
     (114, "tests/interop/test_components.py"),
-    (124, "tests/interop/test_http.py"),
-    (206, "tests/interop/test_http.py"),
-    (357, "crates/im/tests/stories/push.rs"),
+    (124, "tests/interop/test_bosh.py"),
+    (206, "tests/interop/test_bosh.py"),
     (368, "crates/gate/tests/transports.rs"),
 ];
 
