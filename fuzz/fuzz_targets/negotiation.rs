@@ -7,9 +7,9 @@ use std::sync::Arc;
 use libfuzzer_sys::fuzz_target;
 use posthaste_proto::error::StanzaError;
 use posthaste_proto::jid::BareJid;
-use posthaste_proto::sasl::{ChannelBindings, Condition, Failure, StoredKeys};
+use posthaste_proto::sasl::{ChannelBindings, Condition, Failure, Hash, StoredKeys};
 use posthaste_proto::stream::server::{
-    Answer, Ask, Bound, Host, Negotiation, Next, Policy, Step, TokenVerdict, Transport, Wanted,
+    Answer, Ask, Bound, Host, Negotiation, Next, Policy, Step, TokenVerdict, Transport, Upgrade, Wanted,
 };
 use posthaste_proto::xml::{Frame, Framer};
 
@@ -20,6 +20,7 @@ fuzz_target!(|input: &[u8]| {
     let policy = Arc::new(Policy::new(vec![Host {
         domain: host,
         registration: choice & 1 != 0,
+        session_features: Arc::new([]),
     }]));
     let transport = transport(choice);
     if choice & 2 == 0 {
@@ -113,7 +114,8 @@ fn answer(ask: Ask, choice: u8) -> Answer {
         ),
         Ask::Password { .. } | Ask::Certificate { .. } => Answer::Verified(kindly),
         Ask::Token(_) => Answer::Token(Box::new(TokenVerdict::Expired)),
-        Ask::Failed { .. } => Answer::Proceed,
+        Ask::Failed { .. } | Ask::Upgrade { .. } => Answer::Proceed,
+        Ask::Upgrades { wanted, .. } => Answer::Upgrades(wanted.into_iter().map(upgrade).collect()),
         Ask::IssueToken { .. } => Answer::Issued(None),
         Ask::Resume { account, .. } => match account.with_resource("balcony") {
             Ok(jid) if kindly => Answer::Resumed { jid, h: 5 },
@@ -135,5 +137,13 @@ fn answer(ask: Ask, choice: u8) -> Answer {
         }
         Ask::Register { .. } if kindly => Answer::Registered(Ok(())),
         Ask::Register { .. } => Answer::Registered(Err(Box::new(StanzaError::conflict()))),
+    }
+}
+
+fn upgrade(hash: Hash) -> Upgrade {
+    Upgrade {
+        hash,
+        salt: Box::from(*b"pepper"),
+        iterations: 1,
     }
 }

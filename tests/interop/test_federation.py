@@ -149,6 +149,8 @@ async def test_a_message_waits_for_whoever_is_not_there(network):
     async with session(network.ours, *romeo) as sender:
         async with after_sending(network.ours, 1):
             sender.send_message(mto=f"{juliet[0]}@{network.theirs.domain}", mbody="to their offline store", mtype="chat")
+        # The answer shows that what came before it is stored: ejabberd loses what arrives while its recipient logs in.
+        await sender.plugin["xep_0030"].get_info(network.theirs.domain, timeout=TIMEOUT)
         async with session(network.theirs, *juliet) as receiver:
             assert await receiver.bodies(1) == ["to their offline store"]
 
