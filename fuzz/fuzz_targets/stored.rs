@@ -4,6 +4,9 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use posthaste_im::codec;
+use posthaste_im::conversations::Conversation;
+use posthaste_im::devices::DeviceRecord;
+use posthaste_im::ext::push::registration::Registration;
 use posthaste_im::log::{Cursor, Entry};
 use posthaste_im::roster::{RosterItem, RosterSummary, stored_subscription};
 use posthaste_im::tables;
@@ -26,6 +29,13 @@ fuzz_target!(|value: &[u8]| {
             Ok(&item)
         );
     }
+    if let Ok(conversation) = Conversation::decode(bytes.clone()) {
+        assert_eq!(conversation.encode(), value);
+    }
+    if let Ok(device) = DeviceRecord::decode(bytes.clone()) {
+        assert_eq!(device.encode(), value);
+    }
+    let _ = Registration::decode(bytes.clone());
     if let Ok(summary) = RosterSummary::decode(bytes) {
         assert_eq!(summary.encode(), value);
     }
