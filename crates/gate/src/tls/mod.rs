@@ -5,6 +5,7 @@
 //! certain which certificate it showed, whatever a reload does meanwhile.
 //! Left out: tls-unique (broken, RFC 9266 §1), early data (it can be replayed).
 
+mod any_certificate;
 mod certificate;
 mod exporter;
 mod servers;

@@ -11,15 +11,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use idna::AsciiDenyList;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use tokio_rustls::rustls::client::danger::HandshakeSignatureValid;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
-use tokio_rustls::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
-use tokio_rustls::rustls::{
-    ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
-    SignatureScheme,
-};
+use tokio_rustls::rustls::{ClientConfig, Error, RootCertStore, ServerConfig};
 
+use super::any_certificate::AnyCertificate;
 use super::servers::ServerConfigs;
 use super::{ALPN_HTTP, ALPN_XMPP, TlsUse, certificate};
 use crate::config::{HostCertificate, TlsConfig};
@@ -237,7 +234,8 @@ impl Reader<'_> {
             .with_safe_default_protocol_versions()?;
         let builder = match self.clients {
             Some(clients) => {
-                builder.with_client_cert_verifier(Arc::new(AskForCertificate(Arc::clone(clients))))
+                let any = AnyCertificate::new(self.provider, Some(Arc::clone(clients)));
+                builder.with_client_cert_verifier(Arc::new(any))
             }
             None => builder.with_no_client_auth(),
         };
@@ -303,55 +301,6 @@ fn pem_error(file: &Path, error: pem::Error) -> GateError {
             file,
             reason: io::Error::other(other).to_string(),
         },
-    }
-}
-
-/// Asks for a client certificate and lets the handshake succeed with any: the client has proved to
-/// hold the key, and whether to trust the certificate is asked afterwards
-/// ([`TlsStore::trusts_client`]). A phone with some other certificate can still log in by password.
-#[derive(Debug)]
-struct AskForCertificate(Arc<dyn ClientCertVerifier>);
-
-impl ClientCertVerifier for AskForCertificate {
-    fn client_auth_mandatory(&self) -> bool {
-        false
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.0.root_hint_subjects()
-    }
-
-    fn verify_client_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0
-            .verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0
-            .verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
     }
 }
 
