@@ -88,7 +88,7 @@ impl Node {
         let mut batch = Batch::new(state.partition.clone());
         let upto = state.delivered_upto();
         retention::drop_old(self, &mut state, upto, &mut batch);
-        conversations::save(self, &mut state, batch).await
+        conversations::save_with(self, &mut state, batch).await
     }
 
     /// The server goes down: every session that may be resumed is put into the store, so that it can be resumed after

@@ -268,11 +268,10 @@ impl<'a> Walk<'a> {
         if let Err(error) = outcome {
             return self.fail(error).await;
         }
-        if self.home.recent.is_full() {
-            let nothing_else = Batch::new(self.home.partition.clone());
-            if let Err(error) = conversations::save(self.node, self.home, nothing_else).await {
-                return self.fail(error).await;
-            }
+        if self.home.recent.is_full()
+            && let Err(error) = conversations::save(self.node, self.home).await
+        {
+            return self.fail(error).await;
         }
         if self.batch.is_empty() {
             return Ok((Ticket::DURABLE, self.flush()));

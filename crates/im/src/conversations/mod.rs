@@ -139,7 +139,7 @@ pub async fn read_upto(
     peer: &BareJid,
     upto: ArchiveId,
 ) -> Result<Option<Conversation>, WalkError> {
-    save(node, state, Batch::new(state.partition.clone())).await?;
+    save(node, state).await?;
     let Some(mut conversation) = find(node.kv(), &state.partition, peer).await? else {
         return Ok(None);
     };
@@ -154,11 +154,24 @@ pub async fn read_upto(
 
 // ---- saving -----------------------------------------------------------------------------------------
 
-/// Saves the cursors and what is not in the index yet, with whatever else is in the batch.
+/// Saves the cursors and what is not in the index yet: before the index is read, and when there is too much of it.
 ///
 /// # Errors
 /// The store's; then all of it is saved another time.
-pub async fn save(node: &Node, state: &mut HomeState, mut batch: Batch) -> Result<(), WalkError> {
+pub async fn save(node: &Node, state: &mut HomeState) -> Result<(), WalkError> {
+    let nothing_else = Batch::new(state.partition.clone());
+    save_with(node, state, nothing_else).await
+}
+
+/// As [`save`], with whatever is in the batch.
+///
+/// # Errors
+/// The store's; then all of it is saved another time.
+pub async fn save_with(
+    node: &Node,
+    state: &mut HomeState,
+    mut batch: Batch,
+) -> Result<(), WalkError> {
     // What is noted of an account that is being removed must not come back.
     if !state.has_account || (!state.has_unsaved() && batch.is_empty()) {
         return Ok(());

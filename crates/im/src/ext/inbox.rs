@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use posthaste_kv::{Batch, Scan, prefix_end};
+use posthaste_kv::{Scan, prefix_end};
 use posthaste_proto::error::StanzaError;
 use posthaste_proto::jid::BareJid;
 use posthaste_proto::ns;
@@ -109,8 +109,7 @@ impl Asked {
 
 /// The conversations in which something was said that is still there, the newest first.
 async fn list(walk: &mut Walk<'_>) -> Result<Vec<Listed>, WalkError> {
-    let nothing_else = Batch::new(walk.home.partition.clone());
-    conversations::save(walk.node, walk.home, nothing_else).await?;
+    conversations::save(walk.node, walk.home).await?;
     let (kv, partition) = (walk.node.kv(), &walk.home.partition);
     let oldest = Scan::range(tables::LOG, prefix_end(tables::LOG), 1);
     let rows = kv.scan(partition, oldest).await?;

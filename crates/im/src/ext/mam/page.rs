@@ -3,7 +3,7 @@
 use std::ops::{ControlFlow, RangeInclusive};
 
 use bytes::Bytes;
-use posthaste_kv::{Batch, Kv, Partition, Scan, prefix_end};
+use posthaste_kv::{Kv, Partition, Scan, prefix_end};
 use posthaste_proto::error::StanzaError;
 use posthaste_proto::jid::Jid;
 use posthaste_proto::xep::mam::{End, Fin, Query};
@@ -112,8 +112,7 @@ pub(super) async fn find(
         archive.named(query, &range, order).await?
     } else if let Some(with) = &query.filter.with {
         // The index is behind the log by what was said in the last second.
-        let nothing_else = Batch::new(walk.home.partition.clone());
-        conversations::save(walk.node, walk.home, nothing_else).await?;
+        conversations::save(walk.node, walk.home).await?;
         let archive = Archive::of(walk);
         archive.with(with, &range, order, wanted).await?
     } else {

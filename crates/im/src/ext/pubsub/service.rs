@@ -28,41 +28,16 @@ use crate::router::Envelope;
 use crate::tables;
 use crate::walk::Walk;
 
-/// What disco#info says that the service can do.
-const FEATURES: &[&str] = &[
-    ns::DISCO_INFO,
-    ns::DISCO_ITEMS,
-    ns::PUBSUB,
-    ns::RSM,
-    "http://jabber.org/protocol/pubsub#access-open",
-    "http://jabber.org/protocol/pubsub#access-whitelist",
-    "http://jabber.org/protocol/pubsub#config-node",
-    "http://jabber.org/protocol/pubsub#config-node-max",
-    "http://jabber.org/protocol/pubsub#create-and-configure",
-    "http://jabber.org/protocol/pubsub#create-nodes",
-    "http://jabber.org/protocol/pubsub#delete-items",
-    "http://jabber.org/protocol/pubsub#delete-nodes",
-    "http://jabber.org/protocol/pubsub#instant-nodes",
-    "http://jabber.org/protocol/pubsub#item-ids",
-    "http://jabber.org/protocol/pubsub#manage-subscriptions",
-    "http://jabber.org/protocol/pubsub#member-affiliation",
-    "http://jabber.org/protocol/pubsub#meta-data",
-    "http://jabber.org/protocol/pubsub#modify-affiliations",
-    "http://jabber.org/protocol/pubsub#multi-items",
-    "http://jabber.org/protocol/pubsub#outcast-affiliation",
-    "http://jabber.org/protocol/pubsub#persistent-items",
-    "http://jabber.org/protocol/pubsub#publish",
-    "http://jabber.org/protocol/pubsub#publish-only-affiliation",
-    "http://jabber.org/protocol/pubsub#publish-options",
-    "http://jabber.org/protocol/pubsub#publisher-affiliation",
-    "http://jabber.org/protocol/pubsub#purge-nodes",
-    "http://jabber.org/protocol/pubsub#retract-items",
-    "http://jabber.org/protocol/pubsub#retrieve-affiliations",
-    "http://jabber.org/protocol/pubsub#retrieve-default",
-    "http://jabber.org/protocol/pubsub#retrieve-items",
-    "http://jabber.org/protocol/pubsub#retrieve-subscriptions",
-    "http://jabber.org/protocol/pubsub#rsm",
-    "http://jabber.org/protocol/pubsub#subscribe",
+/// What disco#info says of accounts and not of the service: it knows no presence and no rosters, and makes no nodes by
+/// itself.
+const OF_ACCOUNTS_ONLY: &[&str] = &[
+    "http://jabber.org/protocol/pubsub#access-presence",
+    "http://jabber.org/protocol/pubsub#access-roster",
+    "http://jabber.org/protocol/pubsub#auto-create",
+    "http://jabber.org/protocol/pubsub#auto-subscribe",
+    "http://jabber.org/protocol/pubsub#filtered-notifications",
+    "http://jabber.org/protocol/pubsub#last-published",
+    "http://jabber.org/protocol/pubsub#presence-subscribe",
 ];
 
 /// What came of a stanza.
@@ -243,13 +218,17 @@ impl Service<'_> {
 
     async fn discover(&self, query: &Element) -> Answer {
         if query.is("query", ns::DISCO_INFO) {
+            let of_accounts = super::EXT.account_features.iter();
+            let features = of_accounts
+                .filter(|it| !OF_ACCOUNTS_ONLY.contains(it))
+                .chain(&[ns::DISCO_INFO, ns::DISCO_ITEMS, ns::RSM]);
             let info = Info {
                 identities: vec![Identity::new(
                     "pubsub",
                     "service",
                     Some("Publish-Subscribe"),
                 )],
-                features: FEATURES.iter().map(|it| (*it).to_owned()).collect(),
+                features: features.map(|it| (*it).to_owned()).collect(),
                 ..Info::default()
             };
             return Ok(Some(info.to_element()));
