@@ -25,21 +25,35 @@ debian() {
     done
     [ ${#missing[@]} -eq 0 ] && return
     command -v apt-get >/dev/null || die "please install: ${missing[*]} (the names are Debian's)"
-    local as_root=()
     if [ "$(id -u)" -ne 0 ]; then
         sudo -n true 2>/dev/null || die "please run: sudo apt-get install ${missing[*]}"
-        as_root=(sudo -n)
     fi
     echo "setup: installing ${missing[*]}"
-    "${as_root[@]}" apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" \
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" \
         >/dev/null || die "apt-get could not install: ${missing[*]}"
+}
+
+# as_root COMMAND...: where `debian` has found that this may.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
 }
 
 # have_command COMMAND PACKAGE...: the packages only where the command is not there already.
 have_command() {
     # Not `command -v`, which would find the functions here that are named like their programs.
     type -P "$1" >/dev/null || debian "${@:2}"
+}
+
+# rivals: Prosody and ejabberd, to talk to and to measure against. Only their programs are wanted: the service that a
+# package starts where systemd runs would hold port 5222, which `make run` needs. One that was there before is left alone.
+rivals() {
+    local rival
+    for rival in prosody:prosody ejabberdctl:ejabberd; do
+        type -P "${rival%:*}" >/dev/null && continue
+        debian "${rival#*:}"
+        [ ! -d /run/systemd/system ] || as_root systemctl disable --quiet --now "${rival#*:}"
+    done
 }
 
 rust() {
@@ -164,9 +178,8 @@ tests() {
     python
     aioxmpp_tests
     node
-    have_command prosody prosody
+    rivals
     debian lua-unbound
-    have_command ejabberdctl ejabberd
     have_command profanity profanity
     converse_js
     chromium_browser
@@ -175,8 +188,7 @@ tests() {
 
 bench() {
     build
-    have_command prosody prosody
-    have_command ejabberdctl ejabberd
+    rivals
     have_command openssl openssl
     have_command python3 python3
 }
