@@ -25,7 +25,6 @@ EXPECTED_SKIPS = {
     "'urn:xmpp:http:upload:0'": "uploads are not part of the server yet",
     "quirks#no-adhoc-ping": "the command to be pinged is an invention of Prosody's; XEP-0199 does the same",
     "Quirk.NO_ADHOC_PING": "the same",
-    "jabber.org/protocol/pubsub#create-nodes": "there is no pubsub service beside the accounts' own yet",
 }
 
 
@@ -99,7 +98,7 @@ def test_what_aioxmpp_expects_of_a_server_holds(outcomes):
     bad = [name for name, outcome, _ in found if outcome in ("failure", "error")]
     assert not bad, printed[-8000:]
     # Fewer would mean that they are no longer found or no longer run.
-    assert sum(outcome == "passed" for _, outcome, _ in found) >= 44, printed[-3000:]
+    assert sum(outcome == "passed" for _, outcome, _ in found) >= 46, printed[-3000:]
 
 
 def test_aioxmpp_skips_only_what_we_know_the_reason_of(outcomes):
