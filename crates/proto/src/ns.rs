@@ -138,6 +138,12 @@ pub const SASL_UPGRADE: &str = "urn:xmpp:sasl:upgrade:0";
 pub const SCRAM_UPGRADE: &str = "urn:xmpp:scram-upgrade:0";
 /// FAST tokens (XEP-0484).
 pub const FAST: &str = "urn:xmpp:fast:0";
+/// Joining a room, and what a room is (XEP-0045).
+pub const MUC: &str = "http://jabber.org/protocol/muc";
+/// What moderators and admins ask of a room (XEP-0045 §8, §9).
+pub const MUC_ADMIN: &str = "http://jabber.org/protocol/muc#admin";
+/// What owners ask of a room (XEP-0045 §10).
+pub const MUC_OWNER: &str = "http://jabber.org/protocol/muc#owner";
 /// MUC user (XEP-0045).
 pub const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
 /// Direct MUC invitations (XEP-0249).

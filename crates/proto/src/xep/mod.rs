@@ -7,6 +7,7 @@ pub mod data_form;
 pub mod date_time;
 pub mod disco;
 pub mod mam;
+pub mod muc;
 pub mod pubsub;
 pub mod push;
 pub mod rsm;
