@@ -6,6 +6,7 @@
 
 use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
+use precis_profiles::precis_core::Error as PrecisError;
 use precis_profiles::precis_core::profile::PrecisFastInvocation;
 use precis_profiles::{OpaqueString, UsernameCaseMapped};
 use std::borrow::{Borrow, Cow};
@@ -391,7 +392,7 @@ fn normalise_local(raw: &str) -> Result<Cow<'_, str>, JidError> {
     let local = if raw.bytes().all(|b| b.is_ascii_graphic()) {
         lower_case(raw)
     } else {
-        UsernameCaseMapped::enforce(raw).map_err(|_| JidError::Local)?
+        stable(raw, |part| UsernameCaseMapped::enforce(part)).ok_or(JidError::Local)?
     };
     // RFC 7622 §3.3.1: what PRECIS would allow but XMPP does not.
     let excluded = |b: u8| matches!(b, b'"' | b'&' | b'\'' | b'/' | b':' | b'<' | b'>' | b'@');
@@ -405,13 +406,32 @@ fn normalise_resource(raw: &str) -> Result<Cow<'_, str>, JidError> {
     let resource = if raw.bytes().all(|b| matches!(b, b' '..=b'~')) {
         Cow::Borrowed(raw)
     } else {
-        OpaqueString::enforce(raw).map_err(|_| JidError::Resource)?
+        stable(raw, |part| OpaqueString::enforce(part)).ok_or(JidError::Resource)?
     };
     // OpaqueString keeps it, but RFC 7622 §3.5 lists it among the addresses that are none.
     if resource.starts_with(' ') {
         return Err(JidError::Resource);
     }
     sized(resource, JidError::Resource)
+}
+
+/// Applies a PRECIS profile until it changes nothing any more (RFC 8264 §7): composing can bring about a character that
+/// is allowed in fewer places than the one that was written (U+0387 becomes U+00B7, which stands only between two `l`).
+fn stable<'t>(
+    raw: &'t str,
+    enforce: impl Fn(&str) -> Result<Cow<'_, str>, PrecisError>,
+) -> Option<Cow<'t, str>> {
+    /// "if the output string does not stabilize after reapplying the rules three (3) additional times", it is none.
+    const ADDITIONAL: usize = 3;
+    let mut part = Cow::Borrowed(raw);
+    for _ in 0..=ADDITIONAL {
+        let again = enforce(&part).ok()?;
+        if again == part {
+            return Some(part);
+        }
+        part = Cow::Owned(again.into_owned());
+    }
+    None
 }
 
 fn normalise_domain(raw: &str) -> Result<Cow<'_, str>, JidError> {

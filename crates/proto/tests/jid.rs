@@ -96,6 +96,7 @@ fn what_is_written_differently_is_one_address() {
         ("ｊｕｌｉｅｔ@example.com", "juliet@example.com"),
         ("a@example.com/no\u{A0}break", "a@example.com/no break"),
         ("a@example.com/a\u{308}", "a@example.com/ä"),
+        ("a@example.com/l\u{387}l", "a@example.com/l·l"),
         ("a@BÜCHER.example", "a@bücher.example"),
         ("a@xn--bcher-kva.example", "a@bücher.example"),
         ("a@XN--BCHER-KVA.example", "a@bücher.example"),
@@ -161,7 +162,8 @@ fn what_is_no_address_is_refused() {
             "{domain:?}"
         );
     }
-    for resource in ["", "a\u{0}", "a\u{7F}", "a\nb", "a\u{200E}b"] {
+    // The last one is composed to U+00B7, which stands only between two `l` (RFC 5892 A.3).
+    for resource in ["", "a\u{0}", "a\u{7F}", "a\nb", "a\u{200E}b", "a\u{387}"] {
         assert_eq!(
             Jid::parse(&format!("a@b/{resource}")),
             Err(Resource),
