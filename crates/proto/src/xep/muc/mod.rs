@@ -2,6 +2,10 @@
 //!
 //! XEP-0045, version 1.35.5.
 
+pub mod config;
+
+pub use config::RoomConfig;
+
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident, $($(#[$doc:meta])* $variant:ident = $word:literal,)*) => {
         $(#[$meta])*
