@@ -200,3 +200,15 @@ pub const RETRACT_TOMBSTONE: &str = "urn:xmpp:message-retract:1#tombstone";
 pub const FILE_SHARING: &str = "urn:xmpp:sfs:0";
 /// Out-of-band data in messages (XEP-0066).
 pub const OOB: &str = "jabber:x:oob";
+/// Ids of a room's occupants (XEP-0421).
+pub const OCCUPANT_ID: &str = "urn:xmpp:occupant-id:0";
+/// Moderation (XEP-0425).
+pub const MODERATE: &str = "urn:xmpp:message-moderate:1";
+/// Hats (XEP-0317).
+pub const HATS: &str = "urn:xmpp:hats:0";
+/// The commands that make, give and take hats, and their forms (XEP-0317).
+pub const HATS_COMMANDS: &str = "urn:xmpp:hats:commands";
+/// References, such as mentions (XEP-0372).
+pub const REFERENCE: &str = "urn:xmpp:reference:0";
+/// A room answers for itself whether one is in it (XEP-0410).
+pub const SELF_PING: &str = "http://jabber.org/protocol/muc#self-ping-optimization";
