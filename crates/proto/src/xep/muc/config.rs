@@ -103,7 +103,15 @@ pub struct RoomConfig {
     pub logging: bool,
     /// Most messages of the past that a newcomer is sent; `None` for as many as the service sends.
     pub max_history: Option<u32>,
+    /// Can what was said be read later (`muc#roomconfig_enablearchiving`, XEP-0313)?
+    pub archiving: bool,
+    /// Seconds that everybody but admins and owners waits between two messages, at most [`MAX_SLOW_MODE_SECONDS`]; 0 for
+    /// none (`muc#roomconfig_slow_mode_duration`, XEP-0500).
+    pub slow_mode_seconds: u32,
 }
+
+/// A day: who is to speak less often than that is to be a visitor.
+pub const MAX_SLOW_MODE_SECONDS: u32 = 86_400;
 
 impl Default for RoomConfig {
     /// An instant room (§10.1.2): open to all, listed, semi-anonymous, gone with its last occupant.
@@ -126,6 +134,8 @@ impl Default for RoomConfig {
             member_list: PresenceBroadcast::ALL,
             logging: false,
             max_history: None,
+            archiving: true,
+            slow_mode_seconds: 0,
         }
     }
 }
