@@ -402,7 +402,7 @@ fn normalise_local(raw: &str) -> Result<Cow<'_, str>, JidError> {
     sized(local, JidError::Local)
 }
 
-fn normalise_resource(raw: &str) -> Result<Cow<'_, str>, JidError> {
+pub(crate) fn normalise_resource(raw: &str) -> Result<Cow<'_, str>, JidError> {
     let resource = if raw.bytes().all(|b| matches!(b, b' '..=b'~')) {
         Cow::Borrowed(raw)
     } else {

@@ -144,6 +144,8 @@ pub const MUC: &str = "http://jabber.org/protocol/muc";
 pub const MUC_ADMIN: &str = "http://jabber.org/protocol/muc#admin";
 /// What owners ask of a room (XEP-0045 §10).
 pub const MUC_OWNER: &str = "http://jabber.org/protocol/muc#owner";
+/// The form of a voice request (XEP-0045 §7.13, §8.6).
+pub const MUC_REQUEST: &str = "http://jabber.org/protocol/muc#request";
 /// MUC user (XEP-0045).
 pub const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
 /// Direct MUC invitations (XEP-0249).

@@ -2,9 +2,24 @@
 //!
 //! XEP-0045, version 1.35.5.
 
+pub mod admin;
 pub mod config;
+mod join;
+mod nick;
+mod status;
+mod user;
 
 pub use config::RoomConfig;
+pub use join::{History, Join};
+pub use nick::Nick;
+pub use status::Status;
+pub use user::{Actor, Continue, Decline, Destroy, Invite, Item, User};
+
+use crate::xml::Element;
+
+/// Longest reason that a room keeps or passes on, in bytes: a few sentences. It is stored with each ban and shown to
+/// all occupants.
+pub const MAX_REASON_BYTES: usize = 1_024;
 
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident, $($(#[$doc:meta])* $variant:ident = $word:literal,)*) => {
@@ -55,6 +70,16 @@ words! {
     Participant = "participant",
     /// Keeps order.
     Moderator = "moderator",
+}
+
+/// The text of a child in the same namespace, if there is such a child.
+fn child_text(element: &Element, name: &str) -> Option<String> {
+    element.child(name, element.ns()).map(Element::text)
+}
+
+/// A child that holds a text.
+fn text_child(name: &'static str, ns: &'static str, text: Option<&str>) -> Option<Element> {
+    text.map(|text| Element::new(name, ns).with_text(text))
 }
 
 #[cfg(test)]
