@@ -7,6 +7,7 @@ pub mod data_form;
 pub mod date_time;
 pub mod disco;
 pub mod hats;
+pub mod groups;
 pub mod mam;
 pub mod moderation;
 pub mod muc;
