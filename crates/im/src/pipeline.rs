@@ -20,7 +20,7 @@ use crate::devices;
 use crate::error::WalkError;
 use crate::ext::pubsub::pep;
 use crate::ext::{
-    self, avatar, blocking, caps, carbons, displayed, last_activity, mam, presence, push,
+    self, avatar, blocking, caps, carbons, displayed, groups, last_activity, mam, presence, push,
     retraction,
 };
 use crate::home::Attendee;
@@ -43,6 +43,8 @@ pub async fn sent(walk: &mut Walk<'_>) -> Result<(), WalkError> {
         Kind::Message(_) => {
             // Before the archive and the copies: nobody but the own devices is to learn of it (XEP-0490 §4.2).
             displayed::publish(walk).await?;
+            // Like it: a marker for a room is one for the own devices.
+            groups::note_sent(walk).await?;
             sent_message(walk).await
         }
         Kind::Presence(_) => {
@@ -164,6 +166,10 @@ fn no_such_account(walk: &Walk<'_>) -> Result<(), WalkError> {
 async fn received_message(walk: &mut Walk<'_>, kind: MessageType) -> Result<(), WalkError> {
     // Before it counts as a message: a push service speaks to the server here.
     if push::hear_withdrawal(walk) {
+        return Ok(());
+    }
+    // Before it counts as a message: a room speaks to the server here.
+    if groups::hear(walk).await? {
         return Ok(());
     }
     // Before the id of this home goes in: a sender cannot have assigned it.

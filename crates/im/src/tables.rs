@@ -62,6 +62,8 @@ pub const NODE_SUBSCRIPTION: &[u8] = b"node-subscription/";
 pub const DIRECTORY: &[u8] = b"directory/";
 /// `directory-member/<bare jid>\0<node>`: an entity has something to do with a node; the value is only a version byte.
 pub const DIRECTORY_MEMBER: &[u8] = b"directory-member/";
+/// `group/<bare jid>`: how things stand in a group of the owner's ([`crate::ext::groups`]).
+pub const GROUP: &[u8] = b"group/";
 /// `block/<jid>`: one blocked address (XEP-0191); the value is only a version byte.
 pub const BLOCK: &[u8] = b"block/";
 /// `privacy-name`: what clients of privacy lists call the block list ([`crate::ext::privacy_lists`]).

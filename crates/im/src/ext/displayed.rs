@@ -3,12 +3,13 @@
 //! XEP-0490: Message Displayed Synchronization, version 1.0.1. The node is personal eventing's ([`super::pubsub`]);
 //! here is the server's help of §3.4: it takes the marker out of a message and publishes it.
 
-use posthaste_proto::jid::Jid;
+use posthaste_proto::jid::{BareJid, Jid};
 use posthaste_proto::ns;
 use posthaste_proto::stanza::Kind;
 use posthaste_proto::xml::Element;
 
 use super::Ext;
+use super::groups;
 use super::pubsub::own::{self, OwnNode};
 use crate::conversations;
 use crate::error::WalkError;
@@ -47,7 +48,7 @@ pub async fn publish(walk: &mut Walk<'_>) -> Result<(), WalkError> {
 }
 
 /// An item was published in the node, in one way or the other: what it says has been seen is not unread any more
-/// ([`super::inbox`]). Of rooms nothing is counted here; the ids in their items are the rooms'.
+/// ([`super::inbox`]). The ids in the items of rooms are the rooms'.
 ///
 /// # Errors
 /// The store's.
@@ -59,6 +60,12 @@ pub(super) async fn note(
     let Some(stanza_id) = displayed.child("stanza-id", ns::STANZA_ID) else {
         return Ok(());
     };
+    if let (Some(by), Some(id)) = (stanza_id.attr("by"), stanza_id.attr("id"))
+        && by == chat
+        && let Ok(room) = BareJid::parse(chat)
+    {
+        return groups::note_seen(walk, &room, id).await;
+    }
     // COMPAT(slixmpp, 1.17): it does not say whose id it is.
     let is_own = stanza_id
         .attr("by")

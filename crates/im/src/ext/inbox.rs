@@ -3,8 +3,8 @@
 //! XEP-0430: Inbox, version 0.2.0. Conversations come newest first. What is unread is kept by [`crate::conversations`],
 //! the same for all devices: a marker (XEP-0333) or the own devices' synchronisation (XEP-0490) says what has been seen,
 //! and whoever answers has seen what was said before. Receipts, markers, reactions, corrections and retractions are not
-//! counted ([`crate::weight`]). Left out: marking a conversation unread by hand, for which the XEP has no protocol, and
-//! rooms.
+//! counted ([`crate::weight`]). Groups are among them as their rooms say that they stand ([`super::groups`]). Left out:
+//! marking a conversation unread by hand, for which the XEP has no protocol, and rooms that are no groups.
 
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use posthaste_proto::stanza::IqType;
 use posthaste_proto::xep::rsm::{Answer as Set, First, Page, Request};
 use posthaste_proto::xml::{Element, escape_attr};
 
+use super::groups::{self, record::Group};
 use super::{AccountIq, Answer, Asker, Ext, mam};
 use crate::conversations::{self, Conversation};
 use crate::error::WalkError;
@@ -50,7 +51,16 @@ const MAX_PAGE: usize = 50;
 /// A conversation in the list.
 struct Listed {
     peer: BareJid,
-    conversation: Conversation,
+    of: Of,
+    unread: u64,
+    /// When something was said in it last.
+    at: ArchiveId,
+}
+
+/// Where it is kept.
+enum Of {
+    Chat(Conversation),
+    Group(Group),
 }
 
 impl Listed {
@@ -66,12 +76,12 @@ fn query<'w>(walk: &'w mut Walk<'_>, payload: Element) -> BoxFuture<'w, Answer> 
         let asker = walk.session.and_then(|id| walk.home.attendee(id));
         let session = asker.ok_or_else(StanzaError::not_allowed)?.session.clone();
         let all = list(walk).await?;
-        let unread = all.iter().filter(|listed| listed.conversation.unread > 0);
-        let all_unread: u64 = (unread.clone())
-            .map(|listed| u64::from(listed.conversation.unread))
-            .sum();
+        let unread = all.iter().filter(|listed| listed.unread > 0);
+        let counts = unread.clone().map(|listed| listed.unread);
+        // What a room far away says of itself may be any number.
+        let all_unread = counts.fold(0u64, u64::saturating_add);
         let (total, unread) = (all.len(), unread.count());
-        let is_wanted = |listed: &Listed| !asked.unread_only || listed.conversation.unread > 0;
+        let is_wanted = |listed: &Listed| !asked.unread_only || listed.unread > 0;
         let wanted: Vec<Listed> = all.into_iter().filter(is_wanted).collect();
         let set = send_page(walk, &session, &asked, &wanted).await?;
         let fin = Element::new("fin", ns::INBOX)
@@ -116,16 +126,26 @@ async fn list(walk: &mut Walk<'_>) -> Result<Vec<Listed>, WalkError> {
     let oldest = rows
         .first()
         .and_then(|(key, _)| tables::key_id(tables::LOG, key));
-    let Some(oldest) = oldest else {
-        return Ok(Vec::new());
-    };
-    let all = conversations::all(kv, partition).await?;
-    let mut listed: Vec<Listed> = all
-        .into_iter()
-        .filter(|(_, conversation)| conversation.last_message >= oldest)
-        .map(|(peer, conversation)| Listed { peer, conversation })
-        .collect();
-    listed.sort_by_key(|listed| std::cmp::Reverse(listed.conversation.last_message));
+    let mut listed = Vec::new();
+    if let Some(oldest) = oldest {
+        let chats = conversations::all(kv, partition).await?;
+        let chats = chats.into_iter();
+        let chats = chats.filter(|(_, conversation)| conversation.last_message >= oldest);
+        listed.extend(chats.map(|(peer, conversation)| Listed {
+            peer,
+            unread: conversation.unread.into(),
+            at: conversation.last_message,
+            of: Of::Chat(conversation),
+        }));
+    }
+    let groups = groups::all(kv, partition).await?;
+    listed.extend(groups.into_iter().map(|(peer, group)| Listed {
+        peer,
+        unread: group.unread(),
+        at: ArchiveId::after(ArchiveId(0), group.at),
+        of: Of::Group(group),
+    }));
+    listed.sort_by_key(|listed| std::cmp::Reverse(listed.at));
     Ok(listed)
 }
 
@@ -189,8 +209,11 @@ async fn shown(
     room: usize,
 ) -> Result<Bytes, WalkError> {
     let account = &walk.home.jid;
-    let Listed { peer, conversation } = listed;
-    let id = conversation.last_message;
+    let Listed { peer, unread, .. } = listed;
+    let id = match &listed.of {
+        Of::Chat(conversation) => conversation.last_message.to_string(),
+        Of::Group(group) => group.activity.last.clone().unwrap_or_default(),
+    };
     let mut out = b"<message from='".to_vec();
     escape_attr(&mut out, account.as_str());
     out.extend_from_slice(b"' to='");
@@ -198,11 +221,14 @@ async fn shown(
     out.extend_from_slice(b"'>");
     let entry = Element::new("entry", ns::INBOX)
         .with_attr("jid", peer.as_str())
-        .with_attr("unread", conversation.unread.to_string())
-        .with_attr("id", id.to_string());
+        .with_attr("unread", unread.to_string())
+        .with_attr("id", id);
     entry.write(&mut out, ns::CLIENT);
+    if let Of::Group(group) = &listed.of {
+        group.line().write(&mut out, ns::CLIENT);
+    }
     if asked.messages
-        && let Some(entry) = entry_of(walk, id).await?
+        && let Some((id, entry)) = entry_of(walk, listed).await?
     {
         let (short, query) = (out.len(), walk.stanza.id.as_deref());
         mam::write_result(&mut out, query, id, account, &entry);
@@ -214,7 +240,17 @@ async fn shown(
     Ok(out.into())
 }
 
-async fn entry_of(walk: &Walk<'_>, id: ArchiveId) -> Result<Option<Entry>, WalkError> {
-    let value = walk.get(&tables::log_key(id)).await?;
-    Ok(value.map(Entry::decode).transpose()?)
+/// What was said last, where it is known here.
+async fn entry_of(
+    walk: &Walk<'_>,
+    listed: &Listed,
+) -> Result<Option<(ArchiveId, Entry)>, WalkError> {
+    match &listed.of {
+        Of::Chat(Conversation { last_message, .. }) => {
+            let value = walk.get(&tables::log_key(*last_message)).await?;
+            let entry = value.map(Entry::decode).transpose()?;
+            Ok(entry.map(|entry| (*last_message, entry)))
+        }
+        Of::Group(group) => groups::newest(walk.node, &listed.peer, group).await,
+    }
 }

@@ -17,6 +17,7 @@ pub mod disco;
 pub mod displayed;
 pub mod elsewhere;
 pub mod external_services;
+pub mod groups;
 pub mod host;
 pub mod inbox;
 pub mod last_activity;
@@ -70,6 +71,7 @@ pub const ALL: &[&Ext] = &[
     &avatar::EXT,
     &bookmarks::EXT,
     &displayed::EXT,
+    &groups::EXT,
     &version::EXT,
     &caps::EXT,
     &blocking::EXT,

@@ -162,7 +162,9 @@ pub fn named_position(element: &Element) -> Option<&str> {
 }
 
 fn position(text: &str) -> Option<&str> {
-    (1..=MAX_POSITION_BYTES).contains(&text.len()).then_some(text)
+    (1..=MAX_POSITION_BYTES)
+        .contains(&text.len())
+        .then_some(text)
 }
 
 fn number(element: &Element, name: &str) -> Option<u64> {

@@ -5,9 +5,9 @@
 //! notification at its beginning and one at its end.
 
 use posthaste_kv::{Scan, prefix_end};
-use posthaste_proto::jid::BareJid;
+use posthaste_proto::jid::{BareJid, Jid};
 use posthaste_proto::ns;
-use posthaste_proto::stanza::{IqType, Stanza};
+use posthaste_proto::stanza::{IqType, Kind, MessageType, Stanza};
 use posthaste_proto::xep::push::{Summary, publish};
 
 use super::registration::{Last, Registration};
@@ -15,6 +15,7 @@ use crate::clock::Timestamp;
 use crate::codec;
 use crate::config::PushContent;
 use crate::error::WalkError;
+use crate::ext::groups;
 use crate::home::HomeState;
 use crate::log::{ArchiveId, Entry};
 use crate::node::Node;
@@ -72,6 +73,38 @@ pub async fn notify(walk: &mut Walk<'_>) -> Result<(), WalkError> {
     if !walk.weight.push || walk.home.push.is_empty() || walk.is_from_owner() {
         return Ok(());
     }
+    // Of a group that is kept its room tells more: who is meant, and that it was said at all.
+    if walk.stanza.kind == Kind::Message(MessageType::Groupchat)
+        && let Some(from) = &walk.stanza.from
+        && groups::find(walk, &from.to_bare()).await?.is_some()
+    {
+        return Ok(());
+    }
+    let told = told(
+        walk.node.config().push_content,
+        walk.stanza.from.as_ref(),
+        Some(&walk.stanza),
+    );
+    tell(walk, &told).await
+}
+
+/// Something was said in a group, of which the account has been told by the room.
+///
+/// # Errors
+/// The store's, when messages are to be counted.
+pub async fn wake(
+    walk: &mut Walk<'_>,
+    sender: Jid,
+    said: Option<&Stanza>,
+) -> Result<(), WalkError> {
+    if walk.home.push.is_empty() {
+        return Ok(());
+    }
+    let told = told(walk.node.config().push_content, Some(&sender), said);
+    tell(walk, &told).await
+}
+
+async fn tell(walk: &mut Walk<'_>, told: &Option<Box<Last>>) -> Result<(), WalkError> {
     for place in 0..walk.home.push.len() {
         if !is_for(walk, &walk.home.push[place]) {
             continue;
@@ -82,9 +115,8 @@ pub async fn notify(walk: &mut Walk<'_>) -> Result<(), WalkError> {
             Reach::Confirming { .. } => CONFIRM_MILLIS,
             Reach::Away => 0,
         };
-        let last = last(walk.node.config().push_content, &walk.stanza);
         let run = &mut walk.home.push[place].run;
-        run.last = last;
+        run.last.clone_from(told);
         let free_at = run.pushed_at.plus_millis(BURST_MILLIS);
         let at = now.plus_millis(delay);
         if at > now || free_at > now || run.asked_at.is_some() {
@@ -110,7 +142,8 @@ fn is_for(walk: &Walk<'_>, registration: &Registration) -> bool {
     }
 }
 
-fn last(content: PushContent, stanza: &Stanza) -> Option<Box<Last>> {
+/// As much of the last message as the operator lets be told.
+fn told(content: PushContent, sender: Option<&Jid>, said: Option<&Stanza>) -> Option<Box<Last>> {
     if content < PushContent::Sender {
         return None;
     }
@@ -118,9 +151,9 @@ fn last(content: PushContent, stanza: &Stanza) -> Option<Box<Last>> {
         let text = body.to_element().ok()?.text();
         Some(text.chars().take(MOST_BODY_CHARS).collect())
     };
-    let body = stanza.child("body", ns::CLIENT);
+    let body = said.and_then(|said| said.child("body", ns::CLIENT));
     Some(Box::new(Last {
-        sender: stanza.from.clone(),
+        sender: sender.cloned(),
         body: body.filter(|_| content == PushContent::Body).and_then(text),
     }))
 }
@@ -214,12 +247,15 @@ async fn count(node: &Node, state: &HomeState, place: usize) -> Result<usize, Wa
     let from = device.map_or(&state.delivery, |device| &device.reading);
     let from = ArchiveId(from.settled_upto().0 + 1);
     let scan = Scan::range(tables::log_key(from), prefix_end(tables::LOG), MOST_COUNTED);
-    let mut count = 0;
+    let mut count = 0usize;
     for (_, value) in node.kv().scan(&state.partition, scan).await? {
         let entry = Entry::decode(value)?;
         if !entry.outgoing && weigh(&codec::stanza(&entry.stanza)?, Way::Received).push {
             count += 1;
         }
     }
-    Ok(count)
+    for (_, group) in groups::all(node.kv(), &state.partition).await? {
+        count = count.saturating_add(usize::try_from(group.unread()).unwrap_or(usize::MAX));
+    }
+    Ok(count.min(MOST_COUNTED))
 }
