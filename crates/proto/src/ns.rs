@@ -146,6 +146,12 @@ pub const MUC_ADMIN: &str = "http://jabber.org/protocol/muc#admin";
 pub const MUC_OWNER: &str = "http://jabber.org/protocol/muc#owner";
 /// The form of a voice request (XEP-0045 §7.13, §8.6).
 pub const MUC_REQUEST: &str = "http://jabber.org/protocol/muc#request";
+/// The form that configures a room (XEP-0045).
+pub const MUC_ROOMCONFIG: &str = "http://jabber.org/protocol/muc#roomconfig";
+/// The form of what a room is (XEP-0045).
+pub const MUC_ROOMINFO: &str = "http://jabber.org/protocol/muc#roominfo";
+/// The form of registering with a room (XEP-0045).
+pub const MUC_REGISTER: &str = "http://jabber.org/protocol/muc#register";
 /// MUC user (XEP-0045).
 pub const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
 /// Direct MUC invitations (XEP-0249).

@@ -1,4 +1,11 @@
-//! How a room behaves: the settings of `muc#roomconfig` (XEP-0045 §10, §15.5.3).
+//! How a room behaves: the settings of `muc#roomconfig` (XEP-0045 §10, §15.5.3), and the form of them.
+
+mod form;
+
+pub use form::{
+    Bounds, DESCRIPTION_BYTES, LANG_BYTES, LISTED_JIDS, NAME_BYTES, PASSWORD_BYTES, PUBSUB_BYTES,
+    Submission, Unacceptable,
+};
 
 use super::Role;
 
@@ -44,6 +51,12 @@ impl PresenceBroadcast {
         moderators: true,
         participants: true,
         visitors: true,
+    };
+    /// Nobody's.
+    pub const NONE: PresenceBroadcast = PresenceBroadcast {
+        moderators: false,
+        participants: false,
+        visitors: false,
     };
 
     /// Is everybody told of occupants of this role?
@@ -91,7 +104,7 @@ pub struct RoomConfig {
     pub whois: WhoIs,
     /// May others than moderators set the subject?
     pub change_subject: bool,
-    /// May others than admins invite?
+    /// May members invite, where only members enter? Elsewhere every occupant may.
     pub allow_invites: bool,
     /// Who may send private messages.
     pub private_messages: Allowed,
@@ -99,12 +112,16 @@ pub struct RoomConfig {
     pub presence_broadcast: PresenceBroadcast,
     /// Who may fetch the list of members.
     pub member_list: PresenceBroadcast,
-    /// Is what is said logged for the public?
-    pub logging: bool,
     /// Most messages of the past that a newcomer is sent; `None` for as many as the service sends.
     pub max_history: Option<u32>,
-    /// Can what was said be read later (`muc#roomconfig_enablearchiving`, XEP-0313)?
+    /// Is what is said kept in the room's archive (XEP-0313), for all who may enter? That is its logging (§7.2.12), too.
     pub archiving: bool,
+    /// The address of a pubsub node that belongs to it, an `xmpp:` URI; empty for none.
+    pub pubsub: String,
+    /// May visitors ask for voice?
+    pub voice_requests: bool,
+    /// How many seconds lie between two requests for voice of one visitor, at least.
+    pub voice_request_seconds: u32,
     /// Seconds that everybody but admins and owners waits between two messages, at most [`MAX_SLOW_MODE_SECONDS`]; 0 for
     /// none (`muc#roomconfig_slow_mode_duration`, XEP-0500).
     pub slow_mode_seconds: u32,
@@ -128,13 +145,17 @@ impl Default for RoomConfig {
             max_users: None,
             whois: WhoIs::Moderators,
             change_subject: false,
-            allow_invites: true,
+            allow_invites: false,
             private_messages: Allowed::Anyone,
             presence_broadcast: PresenceBroadcast::ALL,
             member_list: PresenceBroadcast::ALL,
-            logging: false,
             max_history: None,
+            // What was said can be caught up with, unless an owner wants it otherwise.
             archiving: true,
+            pubsub: String::new(),
+            voice_requests: true,
+            // Half an hour: no moderator is pestered.
+            voice_request_seconds: 1800,
             slow_mode_seconds: 0,
         }
     }

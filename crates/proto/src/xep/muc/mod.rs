@@ -4,8 +4,11 @@
 
 pub mod admin;
 pub mod config;
+pub mod info;
 mod join;
 mod nick;
+pub mod owner;
+pub mod register;
 mod status;
 mod user;
 
