@@ -46,6 +46,44 @@ ROWS = [
     ("offline.drain_cpu_ms_per_1000", "server CPU per 1,000 delivered from offline", "ms", False),
 ]
 
+# The shapes of rooms: name, rooms, occupants of each.
+SHAPES = [("many", 10, 100), ("big", 1, 2000)]
+# As ROWS, for each shape and, where presence is told of, for both ways of telling.
+JOIN_ROWS = [
+    ("join_all_s", "all have joined, {where}", "s", False),
+    ("join_stanzas", "stanzas for that, {where}", "", False),
+    ("join_cpu_s", "server CPU for that, {where}", "s", False),
+    ("last_join_p50_ms", "the last one's join p50, {where}", "ms", False),
+    ("last_join_max_ms", "the last one's join, slowest, {where}", "ms", False),
+]
+ROOM_ROWS = [
+    ("rss_bytes_per_occupant", "memory per occupant, {where}", "B", False),
+    ("delivered_per_s", "copies delivered per second, closed loop, {where}", "/s", True),
+    ("delivered_per_cpu_s", "copies delivered per CPU second, {where}", "/CPU s", True),
+]
+PACED_ROOM_ROWS = [
+    ("latency_p50_ms", "latency p50 at {rate:.1f}/s, {where}", "ms", False),
+    ("latency_p99_ms", "latency p99 at {rate:.1f}/s, {where}", "ms", False),
+    ("latency_p999_ms", "latency p99.9 at {rate:.1f}/s, {where}", "ms", False),
+    ("ack_p99_ms", "sender's ack p99 at {rate:.1f}/s, {where}", "ms", False),
+    ("server_cpu_ms_per_1000", "server CPU per 1,000 copies at {rate:.1f}/s, {where}", "ms", False),
+]
+
+
+def room_rows(rates):
+    """The rows of the rooms; `rates` are the messages per second of each shape's latency."""
+    rows = []
+    for shape, rooms, occupants in SHAPES:
+        where = f"{occupants:,} in {'a room' if rooms == 1 else f'each of {rooms}'}"
+        fill = lambda part, table, where: rows.extend(  # noqa: E731
+            (f"{part}.{key}", title.format(where=where, rate=rates.get(shape, 0)), unit, more)
+            for key, title, unit, more in table)
+        fill(shape, JOIN_ROWS, where)
+        fill(f"{shape}_quiet", JOIN_ROWS, f"{where}, moderators' presence only")
+        fill(shape, ROOM_ROWS, where)
+        fill(f"{shape}_paced", PACED_ROOM_ROWS, where)
+    return rows
+
 
 def free_port():
     with socket.socket() as probe:
@@ -105,11 +143,13 @@ class Bench:
         self.options = options
         self.folder = folder
         self.figures = {}  # server -> key -> list of values, one per round
+        self.room_rates = {}  # shape -> messages per second of its latency
 
     def note(self, server, part, figures):
         say = {k: round(v, 1) for k, v in figures.items() if isinstance(v, (int, float)) and any(
-            k.endswith(end) for end in ("_per_s", "cpu_s", "per_session", "per_1000", "p99_ms", "missing", "failed"))}
-        print(f"  {server.name:10} {part:10} {say}", file=sys.stderr)
+            k.endswith(end) for end in ("_per_s", "cpu_s", "per_session", "per_occupant", "per_1000", "p99_ms", "all_s",
+                                        "missing", "failed", "undelivered_in_all"))}
+        print(f"  {server.name:10} {part:11} {say}", file=sys.stderr)
         for key, value in figures.items():
             if isinstance(value, (int, float)):
                 self.figures.setdefault(server.name, {}).setdefault(f"{part}.{key}", []).append(value)
@@ -173,6 +213,7 @@ class Bench:
                 self.memory(name)
             for name in names if "traffic" in parts else ():
                 self.traffic(name)
+        self.room_rates = self.rooms(names) if "rooms" in parts else {}
         if "latency" not in parts:
             return 0
         rate = self.options.rate or self.rivals_limit(names)
@@ -183,6 +224,58 @@ class Bench:
                 self.note(server, "paced", figures)
         return rate
 
+    def rooms(self, names):
+        """Joining, memory and closed loop of each shape, then latency at a rate that every rival holds."""
+        rates = {}
+        for number in range(self.options.rounds):
+            print(f"rooms, round {number + 1}", file=sys.stderr)
+            for name in names:
+                for shape, *_ in SHAPES:
+                    # A fresh process for each, as for idle memory.
+                    with self.server(name) as server:
+                        self.note(server, shape, self.room_load(server, shape, "--seconds", self.options.seconds))
+                    with self.server(name) as server:
+                        self.note(server, f"{shape}_quiet", self.room_load(
+                            server, shape, "--quiet-presence", "--seconds", 0))
+        for shape, *_ in SHAPES:
+            rates[shape] = self.options.rate or self.room_rate(names, shape)
+        for number in range(self.options.rounds):
+            print(f"latency in rooms, round {number + 1}", file=sys.stderr)
+            for name in names:
+                for shape, *_ in SHAPES:
+                    with self.server(name) as server:
+                        self.note(server, f"{shape}_paced", self.paced_rooms(server, shape, rates[shape]))
+        return rates
+
+    @staticmethod
+    def room_load(server, shape, *options):
+        rooms, occupants = next((rooms, occupants) for name, rooms, occupants in SHAPES if name == shape)
+        return server.load("rooms", "--rooms", rooms, "--occupants", occupants, *options, limit=900)
+
+    def paced_rooms(self, server, shape, rate):
+        # Nobody is told of joins: they are no part of this measurement and take most of its time.
+        return self.room_load(server, shape, "--quiet-presence", "--rejoins", 0, "--rate", rate,
+                              "--seconds", self.options.seconds, "--warmup", 5)
+
+    def room_rate(self, names, shape):
+        """Messages per second that every rival carries: nothing is left behind and p99 stays under a second."""
+        rivals = [name for name in names if name != OURS] or names
+        occupants = next(occupants for name, _, occupants in SHAPES if name == shape)
+        most = min(self.value(name, f"{shape}.delivered_per_s") or 0 for name in rivals) / occupants
+        for share in (0.8, 0.7, 0.6, 0.5, 0.4, 0.3):
+            rate = round(most * share, 1)
+            for name in rivals:
+                with self.server(name) as server:
+                    figures = self.paced_rooms(server, shape, rate)
+                carried = (figures.get("delivered_per_s", 0) >= 0.95 * rate * occupants
+                           and figures.get("latency_p99_ms", 1e9) < 1000)
+                print(f"  {name} {shape} at {rate}/s: {'carried' if carried else 'not carried'}", file=sys.stderr)
+                if not carried:
+                    break
+            else:
+                return rate
+        return round(most * 0.2, 1)
+
     def rivals_limit(self, names):
         rivals = [name for name in names if name != OURS] or names
         better = max(rivals, key=lambda name: self.value(name, "chat.delivered_per_s") or 0)
@@ -192,7 +285,9 @@ class Bench:
         rivals = [name for name in names if name != OURS]
         lines = ["| | " + " | ".join(names) + " | ours against the better |",
                  "|---|" + "---:|" * (len(names) + 1)]
-        for key, title, unit, more in ROWS:
+        parts = self.options.parts.split(",")
+        rows = ROWS if parts != ["rooms"] else []
+        for key, title, unit, more in rows + (room_rows(self.room_rates) if "rooms" in parts else []):
             values = {name: self.value(name, key) for name in names}
             cells = [f"{values[name]:,.{1 if values[name] < 100 else 0}f} {unit}" if values[name] is not None else "-"
                      for name in names]
@@ -226,7 +321,7 @@ def machine():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--servers", default=",".join([OURS, *RIVALS]), help="which, in which order")
-    parser.add_argument("--parts", default="memory,traffic,latency", help="latency alone needs --rate")
+    parser.add_argument("--parts", default="memory,traffic,latency,rooms", help="latency alone needs --rate")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seconds", type=int, default=10, help="of each measurement")
     parser.add_argument("--sessions", type=int, default=8000, help="idle sessions, and accounts made")
@@ -249,7 +344,7 @@ def main():
     print(f"{versions(names)}; {machine()}; median of {options.rounds} rounds\n")
     print(bench.table(names, rate))
     if options.json:
-        options.json.write_text(json.dumps({"rate": rate, "figures": bench.figures}, indent=1))
+        options.json.write_text(json.dumps({"rate": rate, "room_rates": bench.room_rates, "figures": bench.figures}, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts (or stops) ejabberd from Debian's package with the features of the benchmark:
-# plain and direct-TLS c2s on loopback, SM, carbons, MAM always on (Mnesia), offline store, roster, registration.
+# plain and direct-TLS c2s on loopback, SM, carbons, MAM always on (Mnesia), offline store, roster, registration, rooms
+# with their archive.
 # Usage: ejabberd.sh start DIR XMPP_PORT TLS_PORT | ejabberd.sh stop DIR
 #   EJABBERD_STORAGE=mnesia (default: the faster of the two here) or sqlite
 # Leaves DIR/pids with the server's process ids. No Erlang distribution, so no epmd is started.
@@ -49,6 +50,12 @@ modules:
   mod_disco: {}
   mod_last: {}
   mod_mam: {default: always, assume_mam_usage: false}
+  mod_muc:
+    host: conference.localhost
+    max_users: 10000
+    # Otherwise a room of more than a thousand tells nobody of joins; bench/run.py says when that is wanted.
+    max_users_presence: ${EJABBERD_MAX_USERS_PRESENCE:-100000}
+    default_room_options: {mam: true, persistent: true, max_users: 10000}
   mod_offline: {access_max_user_messages: max_user_offline_messages}
   mod_ping: {}
   mod_privacy: {}

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts (or stops) Prosody from Debian's package with the features of the benchmark:
-# plain and direct-TLS c2s on loopback, SM, carbons, MAM always on, offline store, roster, registration.
+# plain and direct-TLS c2s on loopback, SM, carbons, MAM always on, offline store, roster, registration, rooms with
+# their archive.
 # Usage: prosody.sh start DIR XMPP_PORT TLS_PORT | prosody.sh stop DIR
 #   PROSODY_STORAGE=internal (default: the faster of the two here) or sqlite
 # Leaves DIR/pids with the server's process ids.
@@ -50,6 +51,12 @@ ssl = { certificate = "$dir/cert.pem", key = "$dir/key.pem" }
 c2s_direct_tls_ssl = { certificate = "$dir/cert.pem", key = "$dir/key.pem" }
 $storage
 VirtualHost "localhost"
+Component "conference.localhost" "muc"
+modules_enabled = { "muc_mam" }
+muc_room_default_persistent = true
+muc_log_by_default = true
+muc_log_presences = false
+muc_log_expires_after = "never"
 CONFIG
 cd "$dir"
 prosody -F --config "$dir/prosody.cfg.lua" > "$dir/out.log" 2>&1 &

@@ -1,5 +1,5 @@
-//! `posthaste-load` sizes an XMPP server: log-ins, idle sessions, chat and offline messages, each measured with what
-//! it costs the server's process.
+//! `posthaste-load` sizes an XMPP server: log-ins, idle sessions, chat, offline messages and rooms, each measured with
+//! what it costs the server's process.
 //!
 //! Every run is bounded in count and time and ends by itself. A process may open only so many files (`ulimit -n`);
 //! for more connections start several with different `--first`.
@@ -50,6 +50,8 @@ enum Scenario {
     Chat(scenario::chat::Chat),
     /// Messages to users who are away: storing, then delivering them.
     Offline(scenario::offline::Offline),
+    /// Chat rooms (XEP-0045): joining, memory, deliveries, latency.
+    Rooms(scenario::rooms::Rooms),
 }
 
 fn main() -> ExitCode {
@@ -79,5 +81,6 @@ async fn run(scenario: &Scenario) -> anyhow::Result<Report> {
         Scenario::Idle(options) => Box::pin(scenario::idle::run(options)).await,
         Scenario::Chat(options) => Box::pin(scenario::chat::run(options)).await,
         Scenario::Offline(options) => Box::pin(scenario::offline::run(options)).await,
+        Scenario::Rooms(options) => Box::pin(scenario::rooms::run(options)).await,
     }
 }

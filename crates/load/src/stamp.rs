@@ -62,7 +62,7 @@ fn write_stamp(out: &mut Vec<u8>, mut stamp: u64) {
     out.extend_from_slice(&digits);
 }
 
-/// A chat message to one peer, rendered once but for its stamp.
+/// A message to one peer or room, rendered once but for its stamp.
 pub(crate) struct MessageForm {
     head: Vec<u8>,
     tail: Vec<u8>,
@@ -71,10 +71,15 @@ pub(crate) struct MessageForm {
 impl MessageForm {
     /// A chat message to `to` (already escaped) whose body is `body_bytes` long, stamp included.
     pub(crate) fn new(to: &str, body_bytes: usize) -> MessageForm {
+        MessageForm::of_type("chat", to, body_bytes)
+    }
+
+    /// As [`MessageForm::new`], of another type.
+    pub(crate) fn of_type(kind: &str, to: &str, body_bytes: usize) -> MessageForm {
         let mut tail = vec![b'.'; body_bytes.saturating_sub(DIGITS)];
         tail.extend_from_slice(b"</body></message>");
         MessageForm {
-            head: format!("<message to='{to}' type='chat' id='").into_bytes(),
+            head: format!("<message to='{to}' type='{kind}' id='").into_bytes(),
             tail,
         }
     }

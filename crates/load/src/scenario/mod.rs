@@ -5,3 +5,4 @@ pub(crate) mod idle;
 pub(crate) mod login;
 pub(crate) mod offline;
 pub(crate) mod register;
+pub(crate) mod rooms;
