@@ -53,10 +53,14 @@ impl OwnerSet {
 }
 
 fn destroy(element: &Element) -> Result<Destroy, BadRequest> {
-    let destroy = Destroy::read(element);
+    let mut destroy = Destroy::read(element);
     let venue = element.attr("jid").filter(|venue| !venue.is_empty());
     if venue.is_some() && destroy.venue.is_none() {
         return Err(BadRequest::Address);
+    }
+    // What some clients send for a line that nobody has filled in.
+    for text in [&mut destroy.password, &mut destroy.reason] {
+        text.take_if(|text| text.is_empty());
     }
     let bounded = [
         (&destroy.password, PASSWORD_BYTES),
