@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests may")]
 
 use oracle::{HEADER, compare, cut};
+use posthaste_proto::xml::{Element, Limits, StreamContext};
 use proptest::prelude::*;
 
 mod oracle;
@@ -186,6 +187,22 @@ fn generated() -> impl Strategy<Value = String> {
         let name = root.split(' ').next().unwrap_or(root);
         format!("<{root}>{}</{name}>", nodes.concat())
     })
+}
+
+#[test]
+fn a_namespace_is_measured_as_it_is_meant() {
+    // Between our double quotes each of these takes six bytes, and it must be read again.
+    let name = "\"".repeat(512);
+    compare(format!("<message><a xmlns='{name}'/></message>").as_bytes());
+    let longer = format!("<message><a xmlns='{name}x'/></message>");
+    assert!(
+        Element::parse_in(
+            longer.as_bytes(),
+            &Limits::default(),
+            &StreamContext::client()
+        )
+        .is_err()
+    );
 }
 
 #[test]

@@ -75,10 +75,11 @@ impl<'a> Scope<'a> {
         from: usize,
         depth: usize,
     ) -> Result<(), XmlError> {
-        if raw.len() > NAMESPACE_BYTES {
+        let uri = text::unescape_attr(raw);
+        // As it is meant, not as it is written: written by us it may take more bytes, and must be read again.
+        if uri.len() > NAMESPACE_BYTES {
             return Err(XmlError::OverLimit("namespace name too long"));
         }
-        let uri = text::unescape_attr(raw);
         let reserved =
             uri == ns::XMLNS || (uri == ns::XML) != (prefix == "xml") || prefix == "xmlns";
         if reserved {
