@@ -240,8 +240,12 @@ impl Node {
     /// What a session did not take: log entries wait again, requests are answered with an error.
     fn hand_back(&self, state: &mut HomeState, session: &Session) -> Vec<Envelope> {
         let (items, lag) = session.state().end();
-        let written = session.state().take_written_unmanaged();
+        let (written, heard) = {
+            let mut queue = session.state();
+            (queue.take_written_unmanaged(), queue.take_heard())
+        };
         state.note_taken(session.id, &written);
+        state.note_heard(session.id, &heard);
         if let Some(Lag { since, .. }) = lag {
             // What it had not looked at yet still waits; what others took meanwhile is known as taken.
             state.delivery.wait_after(since);

@@ -37,8 +37,12 @@ pub async fn work(node: &Arc<Node>, home: &Arc<Home>, session: &Arc<Session>) {
         Ok(state) => state,
         Err(error) => return give_up(node, session, &error),
     };
-    let written = session.state().take_written_unmanaged();
+    let (written, heard) = {
+        let mut queue = session.state();
+        (queue.take_written_unmanaged(), queue.take_heard())
+    };
     state.note_taken(session.id, &written);
+    state.note_heard(session.id, &heard);
     node.note_dirty(home, &mut state);
     let limits = node.config().queue;
     let outcome = match load_queued(node, &mut state, session).await {
@@ -115,7 +119,7 @@ fn shown(
             let name = session.state().query_name(query);
             Some(mam::shown(name.as_deref(), id, account, to, entry))
         }
-        What::Presence { .. } | What::Passing | What::Iq => None,
+        What::Presence { .. } | What::Passing | What::Said { .. } | What::Iq => None,
     }
 }
 

@@ -16,6 +16,7 @@ use crate::clock::Timestamp;
 use crate::codec::{Corrupt, Reader, Writer};
 use crate::error::WalkError;
 use crate::ext::push;
+use crate::heard;
 use crate::home::HomeState;
 use crate::log::{ArchiveId, Cursor, Delivery, Fate};
 use crate::node::Node;
@@ -53,6 +54,8 @@ pub struct Device {
     pub session: Option<SessionId>,
     /// When it was last known to be connected.
     pub seen: Timestamp,
+    /// What it has taken of groups and no stored cursor says yet.
+    pub heard: Vec<(BareJid, ArchiveId)>,
 }
 
 /// What is stored of a device.
@@ -145,6 +148,7 @@ pub(crate) async fn load(
             reading: Delivery::restore(cursor, last),
             session: None,
             seen: record.last_seen,
+            heard: Vec::new(),
         });
     }
     Ok(devices)
@@ -193,6 +197,7 @@ pub(crate) async fn register(
             reading: Delivery::restore(cursor, last),
             session: None,
             seen: now,
+            heard: Vec::new(),
         });
     } else {
         node.kv().commit(batch)?;
@@ -253,6 +258,8 @@ pub(crate) fn forget(state: &mut HomeState, id: &str, batch: &mut Batch) {
     state.devices.retain(|device| *device.id != *id);
     batch.delete(tables::text_key(tables::DEVICE, id));
     batch.delete(tables::device_cursor_key(id));
+    let rooms = tables::room_cursors(id);
+    batch.delete_range(rooms.clone(), prefix_end(&rooms));
     batch.delete(tables::token_key(id));
     push::registration::forget_device(state, id, batch);
 }
@@ -326,6 +333,17 @@ impl HomeState {
         }
     }
 
+    /// A session has taken what was said in groups, up to there in each.
+    pub(crate) fn note_heard(&mut self, session: SessionId, heard: &[(BareJid, ArchiveId)]) {
+        let mut device = of_session(&mut self.devices, session);
+        for (room, id) in heard {
+            heard::note(&mut self.heard, room, *id);
+            if let Some(device) = &mut device {
+                heard::note(&mut device.heard, room, *id);
+            }
+        }
+    }
+
     /// A session has an entry in its queue because it asked the archive for it: until it is known whether it takes it,
     /// the entry waits for nobody.
     pub(crate) fn note_from_archive(&mut self, session: SessionId, id: ArchiveId, waits: bool) {
@@ -358,7 +376,8 @@ impl HomeState {
 
     /// Is there a change in what has been delivered that no stored cursor says yet?
     pub(crate) fn has_unsaved_cursors(&self) -> bool {
-        self.delivery.is_dirty() || self.devices.iter().any(|d| d.reading.is_dirty())
+        let is_dirty = |device: &Device| device.reading.is_dirty() || !device.heard.is_empty();
+        self.delivery.is_dirty() || self.devices.iter().any(is_dirty)
     }
 
     /// Puts every cursor that has changed into the batch.
@@ -371,8 +390,48 @@ impl HomeState {
             if let Some(cursor) = device.reading.take_dirty() {
                 batch.put(tables::device_cursor_key(&device.id), cursor.encode());
             }
+            for (room, id) in std::mem::take(&mut device.heard) {
+                batch.put(tables::room_cursor_key(&device.id, &room), encode_heard(id));
+            }
         }
     }
+}
+
+// ---- what of groups it has ----
+
+const HEARD_VERSION: u8 = 1;
+
+fn encode_heard(upto: ArchiveId) -> Bytes {
+    let mut writer = Writer::new(HEARD_VERSION, 8);
+    writer.u64(upto.0);
+    writer.finish()
+}
+
+fn decode_heard(value: Bytes) -> Result<ArchiveId, Corrupt> {
+    let (_, mut reader) = Reader::open("cursor of a group", value, HEARD_VERSION)?;
+    let upto = ArchiveId(reader.u64()?);
+    reader.end()?;
+    Ok(upto)
+}
+
+/// Up to where the device of a session has taken what was said in a group, as far as its home knows.
+///
+/// # Errors
+/// The store's.
+pub(crate) async fn heard_upto(
+    walk: &Walk<'_>,
+    session: SessionId,
+    room: &BareJid,
+) -> Result<Option<ArchiveId>, WalkError> {
+    let mut devices = walk.home.devices.iter();
+    let Some(device) = devices.find(|device| device.session == Some(session)) else {
+        return Ok(None);
+    };
+    if let Some((_, upto)) = device.heard.iter().find(|(known, _)| known == room) {
+        return Ok(Some(*upto));
+    }
+    let key = tables::room_cursor_key(&device.id, room);
+    Ok(walk.get(&key).await?.map(decode_heard).transpose()?)
 }
 
 // ---- those that do not come back ----
@@ -424,6 +483,13 @@ mod tests {
 
     use super::*;
     use crate::log::MAX_ACKED_AHEAD;
+
+    #[test]
+    fn a_stored_cursor_of_a_group_looks_like_this() {
+        let bytes = encode_heard(ArchiveId(7));
+        assert_eq!(&bytes[..], b"\x01\0\0\0\0\0\0\0\x07");
+        assert_eq!(decode_heard(bytes), Ok(ArchiveId(7)));
+    }
 
     #[test]
     fn a_stored_device_looks_like_this() {

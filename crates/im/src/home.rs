@@ -185,6 +185,8 @@ pub struct HomeState {
     pub unsent: Vec<Envelope>,
     /// The contacts' resources whose presence says what they want to be told of (XEP-0163).
     pub audience: Audience,
+    /// What its clients have taken of groups, and the rooms have not been told.
+    pub heard: Vec<(BareJid, ArchiveId)>,
     /// Is it in the node's list of homes whose cursor is to be saved?
     pub listed_dirty: bool,
 }
@@ -211,6 +213,7 @@ impl HomeState {
             kept_from: ArchiveId(0),
             unsent: outbox::load(node, &partition).await?,
             audience: Audience::default(),
+            heard: Vec::new(),
             listed_dirty: false,
             jid: jid.clone(),
             partition,
@@ -238,7 +241,7 @@ impl HomeState {
 
     /// Is there something in memory that the store does not say yet?
     pub fn has_unsaved(&self) -> bool {
-        self.has_unsaved_cursors() || !self.recent.is_empty()
+        self.has_unsaved_cursors() || !self.recent.is_empty() || !self.heard.is_empty()
     }
 
     /// The sessions but one.

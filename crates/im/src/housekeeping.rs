@@ -9,10 +9,11 @@ use posthaste_proto::jid::BareJid;
 
 use crate::conversations;
 use crate::error::WalkError;
-use crate::ext::push;
+use crate::ext::{groups, push};
 use crate::home::Home;
 use crate::node::Node;
 use crate::retention::{self, Round};
+use crate::router::Envelope;
 use crate::session::SessionId;
 use crate::session_store;
 
@@ -60,8 +61,13 @@ impl Node {
             }
         }
         for home in self.take_dirty() {
-            if let Err(error) = self.save_delivery(&home).await {
-                tracing::warn!(%error, "what has been delivered could not be saved: after a crash it would be repeated");
+            match self.save_delivery(&home).await {
+                Ok(receipts) => {
+                    self.route(receipts).await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "what has been delivered could not be saved: after a crash it would be repeated");
+                }
             }
         }
     }
@@ -78,17 +84,20 @@ impl Node {
         }
     }
 
-    /// Saves how far a home's log has been delivered and what is new in its conversations, and drops what need not be kept.
-    async fn save_delivery(&self, home: &Home) -> Result<(), WalkError> {
+    /// Saves how far a home's log has been delivered and what is new in its conversations, and drops what need not be
+    /// kept. Answers what groups are to be told.
+    async fn save_delivery(&self, home: &Home) -> Result<Vec<Envelope>, WalkError> {
         let mut state = home.lock(self).await?;
         state.listed_dirty = false;
         if !state.has_unsaved() {
-            return Ok(());
+            return Ok(Vec::new());
         }
+        let receipts = groups::receipts(&mut state);
         let mut batch = Batch::new(state.partition.clone());
         let upto = state.delivered_upto();
         retention::drop_old(self, &mut state, upto, &mut batch);
-        conversations::save_with(self, &mut state, batch).await
+        conversations::save_with(self, &mut state, batch).await?;
+        Ok(receipts)
     }
 
     /// The server goes down: every session that may be resumed is put into the store, so that it can be resumed after

@@ -21,6 +21,7 @@ pub mod conversations;
 pub mod devices;
 pub mod error;
 pub mod ext;
+pub mod heard;
 pub mod held;
 pub mod home;
 pub mod housekeeping;

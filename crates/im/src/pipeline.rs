@@ -50,6 +50,8 @@ pub async fn sent(walk: &mut Walk<'_>) -> Result<(), WalkError> {
         Kind::Presence(_) => {
             // Before anybody sees it: contacts and rooms learn of the picture by its hash.
             avatar::stamp(walk).await?;
+            // Before it goes to the room: from it the room knows what the device has missed.
+            groups::stamp_entry(walk).await?;
             presence::sent(walk).await?;
             // After the presence was taken: a proof counts only for what a session has said of itself.
             let turn = caps::ask(walk).await?;
@@ -179,8 +181,11 @@ async fn received_message(walk: &mut Walk<'_>, kind: MessageType) -> Result<(), 
     let recipients = choose_recipients(walk, kind)?;
     if !walk.weight.is_logged() {
         let xml = walk.stanza.encode();
-        let what = passing(&walk.stanza, kind);
+        let (what, said) = (passing(&walk.stanza, kind), groups::position(&walk.stanza));
         for (session, form) in recipients {
+            let said = said.as_ref().filter(|_| form == Form::Direct);
+            let said = said.map(|(room, id)| session.state().said(room, *id));
+            let what = said.unwrap_or(what);
             let shown = carbons::shown_as(form, &walk.home.jid, &session.jid, &xml, None);
             walk.deliver(&session, what, shown, walk.weight.hold);
         }

@@ -11,10 +11,11 @@ use std::task::Waker;
 use bytes::Bytes;
 use posthaste_kv::Ticket;
 use posthaste_proto::error::{StreamCondition, StreamError};
-use posthaste_proto::jid::FullJid;
+use posthaste_proto::jid::{BareJid, FullJid};
 use posthaste_proto::stream::sm;
 
 use crate::clock::Timestamp;
+use crate::heard::Heard;
 use crate::held::Held;
 use crate::log::ArchiveId;
 
@@ -62,6 +63,13 @@ pub enum What {
     },
     /// A message that is not stored (typing, no-store). Nobody misses it later.
     Passing,
+    /// A message of a group: it is in its room's log.
+    Said {
+        /// Which group ([`State::said`]).
+        room: u32,
+        /// Its name in the room's log.
+        id: ArchiveId,
+    },
     /// An IQ: its sender is told when it cannot be delivered.
     Iq,
 }
@@ -87,7 +95,7 @@ impl What {
             What::Logged { id, waits, .. } | What::Archived { id, waits, .. } => {
                 Some(Taken { id, waits })
             }
-            What::Presence { .. } | What::Passing | What::Iq => None,
+            What::Presence { .. } | What::Passing | What::Said { .. } | What::Iq => None,
         }
     }
 }
@@ -212,6 +220,8 @@ pub struct State {
     written_unmanaged: Vec<Taken>,
     /// Queries of the archive whose results are in the queue.
     queries: Option<Box<Queries>>,
+    /// What was taken of groups.
+    heard: Option<Box<Heard>>,
 }
 
 /// Queries of the archive: their numbers, and the names that their results repeat.
@@ -339,8 +349,12 @@ impl State {
                 }
             }
             What::Presence { .. } => {}
+            What::Said { room, id } if full => {
+                self.heard.get_or_insert_default().missed(room, id);
+                return Pushed::Refused;
+            }
             What::Passing | What::Iq if full => return Pushed::Refused,
-            What::Passing | What::Iq => {}
+            What::Passing | What::Said { .. } | What::Iq => {}
         }
         self.held_bytes += item.xml.as_ref().map_or(0, Bytes::len);
         self.items.push_back(item);
@@ -420,6 +434,7 @@ impl State {
                 };
                 self.held_bytes -= item.xml.map_or(0, |xml| xml.len());
                 self.written_unmanaged.extend(item.what.taken());
+                self.note_heard(item.what);
                 self.shrink();
             }
         }
@@ -443,9 +458,13 @@ impl State {
         sm.asked = false;
         let count = sm.sent.acknowledge(h)? as usize;
         let mut delivered = Vec::new();
-        for item in self.items.drain(..count.min(self.items.len())) {
+        for _ in 0..count.min(self.items.len()) {
+            let Some(item) = self.items.pop_front() else {
+                break;
+            };
             self.held_bytes -= item.xml.map_or(0, |xml| xml.len());
             delivered.extend(item.what.taken());
+            self.note_heard(item.what);
         }
         self.shrink();
         Ok(delivered)
@@ -457,6 +476,33 @@ impl State {
             self.items = VecDeque::new();
             self.queries = None;
         }
+    }
+
+    /// A message of a group, on its way to this session.
+    pub fn said(&mut self, room: &BareJid, id: ArchiveId) -> What {
+        match self.heard.get_or_insert_default().number(room) {
+            Some(room) => What::Said { room, id },
+            None => What::Passing,
+        }
+    }
+
+    /// The client enters a room.
+    pub fn entered(&mut self, room: &BareJid) {
+        if let Some(heard) = &mut self.heard {
+            heard.entered(room);
+        }
+    }
+
+    fn note_heard(&mut self, what: What) {
+        if let (What::Said { room, id }, Some(heard)) = (what, &mut self.heard) {
+            heard.took(room, id);
+        }
+    }
+
+    /// What was taken of groups since the last call.
+    pub fn take_heard(&mut self) -> Vec<(BareJid, ArchiveId)> {
+        let heard = self.heard.as_mut().filter(|heard| heard.has_news());
+        heard.map_or_else(Vec::new, |heard| heard.take_news())
     }
 
     /// Results of a query of the archive will come into the queue; they repeat its name. Answers its number.
@@ -509,6 +555,7 @@ impl State {
     /// Is there something that only [`crate::catch_up`] can do?
     pub fn needs_work(&self, limits: QueueLimits) -> bool {
         !self.written_unmanaged.is_empty()
+            || self.heard.as_ref().is_some_and(|heard| heard.has_news())
             || matches!(self.next_to_write(), Next::Load)
             || (self.lag.is_some()
                 && self.items.len() == self.unacked()
@@ -657,6 +704,7 @@ impl State {
     pub fn has_open_messages(&self) -> bool {
         let is_received = |item: &Item| match item.what {
             What::Logged { form, .. } => form != Form::CarbonSent,
+            What::Said { .. } => true,
             What::Archived { .. } | What::Presence { .. } | What::Passing | What::Iq => false,
         };
         self.lag.is_some() || self.items.iter().any(is_received)

@@ -25,6 +25,9 @@ pub const CURSOR: &[u8] = b"cursor";
 pub const DEVICE: &[u8] = b"device/";
 /// `cursor/<client id>`: how far the log has been delivered to that device ([`crate::log::Cursor`]).
 pub const DEVICE_CURSOR: &[u8] = b"cursor/";
+/// `room-cursor/<client id> NUL <bare jid>`: how far that device has taken what was said in a group
+/// ([`crate::devices`]).
+pub const ROOM_CURSOR: &[u8] = b"room-cursor/";
 /// `push/<service> NUL <node>`: a node of a push service ([`crate::ext::push::registration`]).
 pub const PUSH: &[u8] = b"push/";
 /// `conversation/<bare jid>`: what was said last and what is unread ([`crate::conversations::Conversation`]).
@@ -99,6 +102,16 @@ pub fn token_key(client: &str) -> Bytes {
 /// The key of one device's cursor.
 pub fn device_cursor_key(client: &str) -> Bytes {
     text_key(DEVICE_CURSOR, client)
+}
+
+/// Where one device's cursors in groups begin. A client id is a UUID and holds no NUL.
+pub fn room_cursors(client: &str) -> Bytes {
+    text_key(ROOM_CURSOR, &format!("{client}\0"))
+}
+
+/// The key of one device's cursor in one group.
+pub fn room_cursor_key(client: &str, room: &BareJid) -> Bytes {
+    text_key(ROOM_CURSOR, &format!("{client}\0{room}"))
 }
 
 /// The text at the end of a key made by [`text_key`]; `None` when the key is of another table.

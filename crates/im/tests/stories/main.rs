@@ -17,6 +17,7 @@ mod delivery;
 mod devices;
 mod devices_simulated;
 mod external_services;
+mod group_cursors;
 mod groups;
 mod inbox;
 mod pep;

@@ -12,8 +12,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use posthaste_kv::{Kv, Partition, Scan};
 use posthaste_proto::jid::{BareJid, Jid};
 use posthaste_proto::ns;
-use posthaste_proto::stanza::{Kind, MessageType, Stanza};
-use posthaste_proto::xep::groups::{Activity, MAX_POSITION_BYTES, seen};
+use posthaste_proto::stanza::{Kind, MessageType, PresenceType, Stanza};
+use posthaste_proto::xep::groups::{Activity, MAX_POSITION_BYTES, seen, since};
 use posthaste_proto::xml::Element;
 
 use self::record::{Change, Group};
@@ -21,9 +21,12 @@ use self::setting::Setting;
 use super::pubsub::own::OwnNode;
 use super::{Ext, caps, push};
 use crate::codec;
+use crate::devices;
 use crate::error::WalkError;
+use crate::home::HomeState;
 use crate::log::{ArchiveId, Entry};
 use crate::node::Node;
+use crate::router::Envelope;
 use crate::session::What;
 use crate::tables;
 use crate::walk::Walk;
@@ -251,6 +254,62 @@ pub async fn note_sent(walk: &mut Walk<'_>) -> Result<(), WalkError> {
         (Some(room), Some(position)) => note_seen(walk, &room, position).await,
         _ => Ok(()),
     }
+}
+
+// ---- what has been taken ---------------------------------------------------------------------------------
+
+/// A message of a group and its place in the room's log, if it is one (§2): how its delivery is followed.
+pub fn position(message: &Stanza) -> Option<(BareJid, ArchiveId)> {
+    let is_said = message.kind == Kind::Message(MessageType::Groupchat);
+    if !is_said || !message.has("counted", ns::GROUPS) {
+        return None;
+    }
+    let room = message.from.as_ref()?.to_bare();
+    let ids = message
+        .children()
+        .filter(|child| child.is("stanza-id", ns::STANZA_ID));
+    let ids = ids.filter_map(|child| child.to_element().ok());
+    let mut own = ids.filter(|id| id.attr("by") == Some(room.as_str()));
+    let id = own.find_map(|id| id.attr("id").and_then(ArchiveId::parse))?;
+    Some((room, id))
+}
+
+/// What the rooms are to be told of what the owner's clients have taken (§5).
+pub fn receipts(state: &mut HomeState) -> Vec<Envelope> {
+    let own = state.jid.clone();
+    let heard = std::mem::take(&mut state.heard).into_iter();
+    let receipt = |(room, id): (BareJid, ArchiveId)| {
+        let received = Element::new("received", ns::RECEIPTS).with_attr("id", id.to_string());
+        let message = Stanza::message(MessageType::Groupchat)
+            .from(own.clone())
+            .to(room);
+        Envelope::new(message.with_child(&received))
+    };
+    heard.map(receipt).collect()
+}
+
+/// A device enters a room: it goes on where it was, unless it says itself from where (§4).
+///
+/// # Errors
+/// The store's.
+pub async fn stamp_entry(walk: &mut Walk<'_>) -> Result<(), WalkError> {
+    let is_presence = walk.stanza.kind == Kind::Presence(PresenceType::Available);
+    let (true, Some(session)) = (is_presence, walk.session) else {
+        return Ok(());
+    };
+    let (Some(entering), Some(to)) = (walk.stanza.child("x", ns::MUC), &walk.stanza.to) else {
+        return Ok(());
+    };
+    let (entering, room) = (entering.to_element()?, to.to_bare());
+    if let Some(attendee) = walk.home.attendee(session) {
+        attendee.session.state().entered(&room);
+    }
+    let has_said =
+        entering.child("history", ns::MUC).is_some() || walk.stanza.has("since", ns::GROUPS);
+    if !has_said && let Some(upto) = devices::heard_upto(walk, session, &room).await? {
+        walk.stanza.push_child(&since(&upto.to_string()));
+    }
+    Ok(())
 }
 
 // ---- what is kept ----------------------------------------------------------------------------------------
