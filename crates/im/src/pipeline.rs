@@ -268,6 +268,10 @@ fn choose_recipients(walk: &Walk<'_>, kind: MessageType) -> Result<Recipients, W
         recipients.extend(others.map(|other| (other.session.clone(), Form::CarbonReceived)));
         return Ok(recipients);
     }
+    // Nobody else has asked.
+    if walk.weight.result {
+        return Ok(recipients);
+    }
     let to_resource = walk
         .stanza
         .to
@@ -320,7 +324,8 @@ async fn received_iq(walk: &mut Walk<'_>, kind: IqType) -> Result<(), WalkError>
     // Before the resource sees it: XEP-0012 §4 shows it to nobody who may not see the presence.
     last_activity::check(walk).await?;
     // RFC 6121 §8.5.3.1 delivers to any connected resource; whoever asks learns no more than the answer tells.
-    let xml = walk.stanza.encode();
+    let failed = mam::elsewhere::end_of_answer(&session, &walk.stanza);
+    let xml = failed.as_ref().unwrap_or(&walk.stanza).encode();
     walk.deliver(&session, What::Iq, xml, false);
     Ok(())
 }

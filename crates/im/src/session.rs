@@ -229,7 +229,13 @@ pub struct State {
 struct Queries {
     last: u32,
     open: Vec<(u32, Option<Arc<str>>)>,
+    /// Other archives, by a hash of their address, of whose answers something found no room.
+    lost: Vec<u64>,
 }
+
+/// Archives of which is remembered that something was lost: a client asks fewer at a time. Beyond it the oldest answer,
+/// whose end never came, is forgotten.
+const MAX_LOST: usize = 64;
 
 /// The state of stream management (XEP-0198) on a session.
 #[derive(Debug, Default)]
@@ -474,7 +480,8 @@ impl State {
     fn shrink(&mut self) {
         if self.items.is_empty() && self.items.capacity() > 0 {
             self.items = VecDeque::new();
-            self.queries = None;
+            // The end of an answer may come after everything else was written.
+            self.queries.take_if(|queries| queries.lost.is_empty());
         }
     }
 
@@ -530,6 +537,28 @@ impl State {
         let open = &self.queries.as_ref()?.open;
         let (_, name) = open.iter().find(|(number, _)| *number == query)?;
         name.clone()
+    }
+
+    /// A result from this archive, which is not the account's own, found no room.
+    pub fn lose_result(&mut self, archive: u64) {
+        let lost = &mut self.queries.get_or_insert_default().lost;
+        if lost.contains(&archive) {
+            return;
+        }
+        if lost.len() >= MAX_LOST {
+            lost.remove(0);
+        }
+        lost.push(archive);
+    }
+
+    /// Was a result from this archive lost, since this was asked last?
+    pub fn take_lost_result(&mut self, archive: u64) -> bool {
+        let Some(queries) = &mut self.queries else {
+            return false;
+        };
+        let before = queries.lost.len();
+        queries.lost.retain(|lost| *lost != archive);
+        queries.lost.len() < before
     }
 
     /// From now on the home accounts for the delivery of this entry, if it is in the queue. Answers whether it is.

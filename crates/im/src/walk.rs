@@ -17,6 +17,7 @@ use crate::codec;
 use crate::config::Keep;
 use crate::conversations;
 use crate::error::WalkError;
+use crate::ext::mam::elsewhere;
 use crate::home::{Home, HomeState};
 use crate::log::{ArchiveId, Entry};
 use crate::node::Node;
@@ -303,7 +304,9 @@ impl<'a> Walk<'a> {
         let mut queued: SmallVec<[SessionId; 4]> = SmallVec::new();
         for (session, item) in self.deliveries {
             let (what, xml) = (item.what, item.xml.clone());
-            match session.state().push(item, limits) {
+            // In a line of its own: the guard would live as long as the match.
+            let pushed = session.state().push(item, limits);
+            match pushed {
                 Pushed::Queued => {
                     let stats = &self.node.stats;
                     match what {
@@ -320,6 +323,9 @@ impl<'a> Walk<'a> {
                 Pushed::Lagging | Pushed::Moot => {}
                 Pushed::Refused => {
                     self.node.stats.refused_by_queue.count();
+                    if self.weight.result {
+                        elsewhere::note_lost(&session, &self.stanza);
+                    }
                     out.extend(refused_by_queue(self.node, what, xml));
                 }
             }

@@ -22,6 +22,9 @@ pub struct Weight {
     /// It is something said, so that it counts as unread until it has been seen (XEP-0430 §4). What only changes or
     /// answers something said (a receipt, a marker, a reaction, a correction, a retraction) is not.
     pub message: bool,
+    /// It is a piece of an archive (XEP-0313) for the one resource that has asked for it: it is worth nothing else, and
+    /// nothing to anybody else.
+    pub result: bool,
 }
 
 impl Weight {
@@ -57,6 +60,12 @@ pub fn weigh(stanza: &Stanza, way: Way) -> Weight {
     for child in stanza.children() {
         content.see(&child);
     }
+    if content.is_result {
+        return Weight {
+            result: true,
+            ..Weight::default()
+        };
+    }
     let waits = match kind {
         MessageType::Normal | MessageType::Chat => content.is_lasting || content.store,
         MessageType::Groupchat | MessageType::Headline | MessageType::Error => false,
@@ -71,6 +80,7 @@ pub fn weigh(stanza: &Stanza, way: Way) -> Weight {
         // A room keeps its own history: what its occupant missed it can have later.
         push: content.is_for_a_person() && (offline || kind == MessageType::Groupchat),
         message: waits && content.is_said(),
+        result: false,
     }
 }
 
@@ -98,6 +108,8 @@ struct Content {
     is_file: bool,
     /// Something that changes or answers a message that was said before; its body is for clients that do not know it.
     is_about_another: bool,
+    /// What a query of an archive has found.
+    is_result: bool,
 }
 
 impl Content {
@@ -130,6 +142,7 @@ impl Content {
                 self.is_encrypted |=
                     encrypted.is_ok_and(|e| e.child("payload", child.ns).is_some());
             }
+            (ns::MAM, "result") => self.is_result = true,
             (ns::OPENPGP, "openpgp") => self.is_encrypted = true,
             (ns::JINGLE_MESSAGE, "propose") => self.is_call = true,
             (ns::MUC_USER, "x") => {
@@ -213,9 +226,10 @@ mod tests {
     const OOB: &str = "<x xmlns='jabber:x:oob'><url>https://a/b.jpg</url></x>";
     const FILE: &str = "<file-sharing xmlns='urn:xmpp:sfs:0'/>";
     const FALLBACK: &str = "<fallback xmlns='urn:xmpp:fallback:0'/>";
+    const RESULT: &str = "<result xmlns='urn:xmpp:mam:2' id='1'/>";
     const EVENT: &str = "<event xmlns='http://jabber.org/protocol/pubsub#event'/>";
 
-    /// The letters of what a message is worth: archive, offline, carbon, hold, push, message.
+    /// The letters of what a message is worth: archive, offline, carbon, hold, push, message, result.
     fn worth(kind: &str, content: &[&str], way: Way) -> String {
         let xml = format!("<message type='{kind}'>{}</message>", content.concat());
         let stanza = Stanza::parse(xml.as_bytes(), &Limits::default(), &StreamContext::client());
@@ -226,6 +240,7 @@ mod tests {
             hold,
             push,
             message,
+            result,
         } = weigh(&stanza.unwrap(), way);
         let letters = [
             (archive, 'a'),
@@ -234,6 +249,7 @@ mod tests {
             (hold, 'h'),
             (push, 'p'),
             (message, 'm'),
+            (result, 'r'),
         ];
         letters
             .into_iter()
@@ -282,6 +298,8 @@ mod tests {
             ("groupchat", &[BODY], "p"),
             ("groupchat", &[STATE], "h"),
             ("error", &[BODY, "<error type='cancel'/>"], "c"),
+            ("normal", &[RESULT], "r"),
+            ("chat", &[RESULT, BODY, STORE], "r"),
         ] {
             assert_eq!(
                 worth(kind, content, Way::Received),

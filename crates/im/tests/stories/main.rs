@@ -7,6 +7,7 @@ mod harness;
 
 mod administration;
 mod archive;
+mod archive_elsewhere;
 mod blocking;
 mod border;
 mod caps;

@@ -8,7 +8,8 @@
 //! Results go into the session's queue as ids of the log; their bytes are read when they are written. Whoever has taken
 //! a waiting message from the archive is not sent it again as an offline message (§6.1.1).
 
-mod page;
+pub mod elsewhere;
+pub(in crate::ext) mod page;
 mod prefs;
 
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use crate::node::Node;
 use crate::session::{Session, What};
 use crate::walk::Walk;
 
-use page::Found;
+use page::{Found, Most, With};
 pub use prefs::{EXT as PREFS_EXT, load as load_prefs, weigh as weigh_preferences};
 
 /// The extension. Others than the owner are told that there is no such service, as of everything in an account.
@@ -94,7 +95,12 @@ fn query<'w>(walk: &'w mut Walk<'_>, payload: Element) -> BoxFuture<'w, Answer> 
         if room == 0 {
             return Err(busy().into());
         }
-        let mut page = page::find(walk, &query, room).await?;
+        let most = Most {
+            entries: room,
+            // What has no room in the queue is read again when it is written.
+            bytes: usize::MAX,
+        };
+        let mut page = page::find(walk, &query, most, With::Peer).await?;
         let fin = page.fin();
         if query.flipped {
             page.entries.reverse();

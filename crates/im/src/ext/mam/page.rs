@@ -6,6 +6,7 @@ use bytes::Bytes;
 use posthaste_kv::{Kv, Partition, Scan, prefix_end};
 use posthaste_proto::error::StanzaError;
 use posthaste_proto::jid::Jid;
+use posthaste_proto::stanza::Stanza;
 use posthaste_proto::xep::mam::{End, Fin, Query};
 use posthaste_proto::xep::rsm::{Answer, First, Page as Wanted};
 
@@ -22,19 +23,37 @@ const USUAL_PAGE: usize = 50;
 const MAX_PAGE: usize = 250;
 /// Log entries read at a time. With the longest stanzas these are 16 MB, for a moment.
 const ROWS: usize = 64;
-/// Entries looked at for one page where the index cannot tell which are meant (`with` a full JID). The page ends there
-/// and says how far it came, so that the client goes on.
+/// Entries looked at for one page where no index can tell which are meant (`with` a full JID, or somebody in a room). The
+/// page ends there and says how far it came, so that the client goes on.
 const MAX_LOOKED_AT: usize = 2000;
+
+/// How much there is room for. A page ends before it has more, but has one entry at least.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ext) struct Most {
+    /// Entries.
+    pub(in crate::ext) entries: usize,
+    /// Bytes of stanzas that are read on the way.
+    pub(in crate::ext) bytes: usize,
+}
+
+/// Whom `with` means (§4.1.1).
+#[derive(Clone, Copy)]
+pub(in crate::ext) enum With<'w> {
+    /// In the archive of an account: the other side. The index of conversations knows.
+    Peer,
+    /// In the archive of a room: whoever has said it, as far as the one who asks may know.
+    Publisher(&'w (dyn Fn(&Stanza, &Jid) -> bool + Sync)),
+}
 
 /// An entry of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(in crate::ext) struct Found {
     /// The entry.
-    pub(super) id: ArchiveId,
+    pub(in crate::ext) id: ArchiveId,
     /// Can it be one that waits for delivery?
-    pub(super) may_wait: bool,
+    pub(in crate::ext) may_wait: bool,
     /// The entry itself, if it was read on the way.
-    pub(super) entry: Option<Entry>,
+    pub(in crate::ext) entry: Option<Entry>,
 }
 
 impl Found {
@@ -49,9 +68,9 @@ impl Found {
 
 /// A page, oldest entry first.
 #[derive(Debug, Default)]
-pub(super) struct Page {
+pub(in crate::ext) struct Page {
     /// Its entries.
-    pub(super) entries: Vec<Found>,
+    pub(in crate::ext) entries: Vec<Found>,
     /// Nothing that the query means lies beyond its end.
     complete: bool,
     /// Nothing that the query means lies on either side.
@@ -62,7 +81,7 @@ pub(super) struct Page {
 
 impl Page {
     /// What ends the answer.
-    pub(super) fn fin(&self) -> Fin {
+    pub(in crate::ext) fn fin(&self) -> Fin {
         let ends = match (self.entries.first(), self.entries.last(), self.looked_upto) {
             (Some(first), Some(last), None) => Some((first.id, last.id)),
             (first, last, Some(upto)) => {
@@ -90,16 +109,21 @@ impl Page {
     }
 }
 
-/// Finds the page that a query means, of at most `room` entries.
-pub(super) async fn find(
+/// Finds the page that a query means.
+///
+/// # Errors
+/// `item-not-found` for an id that the archive does not have, `feature-not-implemented` for a page by its place, and the
+/// store's.
+pub(in crate::ext) async fn find(
     walk: &mut Walk<'_>,
     query: &Query,
-    room: usize,
+    room: Most,
+    with: With<'_>,
 ) -> Result<Page, WalkError> {
     let archive = Archive::of(walk);
     let range = archive.range(query).await?;
     let asked = query.set.max.and_then(|max| usize::try_from(max).ok());
-    let most = asked.unwrap_or(USUAL_PAGE).min(MAX_PAGE).min(room);
+    let most = asked.unwrap_or(USUAL_PAGE).min(MAX_PAGE).min(room.entries);
     let order = match query.set.page {
         Wanted::First | Wanted::After(_) => Order::OldestFirst,
         Wanted::Last | Wanted::Before(_) => Order::NewestFirst,
@@ -108,18 +132,25 @@ pub(super) async fn find(
     };
     // One more shows whether there is more.
     let wanted = most + 1;
-    let mut search = if !query.filter.ids.is_empty() {
-        archive.named(query, &range, order).await?
-    } else if let Some(with) = &query.filter.with {
-        // The index is behind the log by what was said in the last second.
-        conversations::save(walk.node, walk.home).await?;
-        let archive = Archive::of(walk);
-        archive.with(with, &range, order, wanted).await?
-    } else {
-        archive.any(&range, order, wanted).await?
+    let mut search = match (&query.filter.with, with) {
+        _ if !query.filter.ids.is_empty() => archive.named(query, &range, order, with).await?,
+        (Some(jid), With::Peer) => {
+            // The index is behind the log by what was said in the last second.
+            conversations::save(walk.node, walk.home).await?;
+            let archive = Archive::of(walk);
+            archive.with(jid, &range, order, wanted).await?
+        }
+        (Some(jid), With::Publisher(_)) => {
+            archive.said_by(jid, with, &range, order, wanted).await?
+        }
+        (None, _) => archive.any(&range, order, wanted).await?,
     };
-    let has_more = search.found.len() > most || search.gave_up_at.is_some();
-    search.found.truncate(most);
+    let fitting = search.fitting(most, room.bytes);
+    let has_more = search.found.len() > fitting || search.gave_up_at.is_some();
+    if search.found.len() > fitting {
+        search.gave_up_at = None;
+    }
+    search.found.truncate(fitting);
     if order == Order::NewestFirst {
         search.found.reverse();
     }
@@ -133,7 +164,7 @@ pub(super) async fn find(
 }
 
 /// The ends of the archive.
-pub(super) async fn ends(
+pub(in crate::ext) async fn ends(
     kv: &dyn Kv,
     partition: &Partition,
 ) -> Result<Option<(End, End)>, WalkError> {
@@ -154,6 +185,21 @@ pub(super) async fn ends(
 struct Search {
     found: Vec<Found>,
     gave_up_at: Option<ArchiveId>,
+}
+
+impl Search {
+    /// How many of the first fit into a page.
+    fn fitting(&self, entries: usize, bytes: usize) -> usize {
+        let mut left = bytes;
+        let fits = |found: &&Found| {
+            let len = found.entry.as_ref().map_or(0, |entry| entry.stanza.len());
+            let fits = len <= left;
+            left = left.saturating_sub(len);
+            fits
+        };
+        let count = self.found.iter().take(entries).take_while(fits).count();
+        count.max(1).min(entries).min(self.found.len())
+    }
 }
 
 /// The log of a home, as its archive.
@@ -217,10 +263,42 @@ impl<'a> Archive<'a> {
         order: Order,
         wanted: usize,
     ) -> Result<Search, WalkError> {
+        let all = |_: &Entry| Ok(true);
+        self.matching(range, order, wanted, usize::MAX, &all).await
+    }
+
+    /// The entries of a range that somebody has said, of a room.
+    async fn said_by(
+        &self,
+        jid: &Jid,
+        with: With<'_>,
+        range: &RangeInclusive<ArchiveId>,
+        order: Order,
+        wanted: usize,
+    ) -> Result<Search, WalkError> {
+        let matches = |entry: &Entry| is_with(entry, Some(jid), with);
+        self.matching(range, order, wanted, MAX_LOOKED_AT, &matches)
+            .await
+    }
+
+    /// The entries of a range that match, of the first `look_at`.
+    async fn matching(
+        &self,
+        range: &RangeInclusive<ArchiveId>,
+        order: Order,
+        wanted: usize,
+        look_at: usize,
+        matches: &(dyn Fn(&Entry) -> Result<bool, WalkError> + Sync),
+    ) -> Result<Search, WalkError> {
         let mut search = Search::default();
+        let mut looked_at = 0;
         let (mut from, mut to) = log_range(range);
         while search.found.len() < wanted && !range.is_empty() {
             let mut scan = Scan::range(from.clone(), to.clone(), ROWS.min(wanted));
+            // What does not match is no reason to read row by row.
+            if look_at != usize::MAX {
+                scan.limit = ROWS;
+            }
             scan.reverse = order == Order::NewestFirst;
             let limit = scan.limit;
             let rows = self.kv.scan(self.partition, scan).await?;
@@ -234,8 +312,15 @@ impl<'a> Archive<'a> {
                     continue;
                 };
                 let entry = Entry::decode(value)?;
-                if entry.archive && search.found.len() < wanted {
+                if search.found.len() >= wanted || !entry.archive {
+                    continue;
+                }
+                looked_at += 1;
+                if matches(&entry)? {
                     search.found.push(Found::read(id, entry));
+                } else if looked_at >= look_at {
+                    search.gave_up_at = Some(id);
+                    return Ok(search);
                 }
             }
             if is_last {
@@ -326,6 +411,7 @@ impl<'a> Archive<'a> {
         query: &Query,
         range: &RangeInclusive<ArchiveId>,
         order: Order,
+        with: With<'_>,
     ) -> Result<Search, WalkError> {
         let mut search = Search::default();
         for id in &query.filter.ids {
@@ -333,7 +419,7 @@ impl<'a> Archive<'a> {
             let Some(entry) = self.entry(id).await? else {
                 continue;
             };
-            if range.contains(&id) && is_with(&entry, query.filter.with.as_ref())? {
+            if range.contains(&id) && is_with(&entry, query.filter.with.as_ref(), with)? {
                 search.found.push(Found::read(id, entry));
             }
         }
@@ -347,17 +433,20 @@ impl<'a> Archive<'a> {
 }
 
 /// §4.1.1: a bare JID means all resources.
-fn is_with(entry: &Entry, with: Option<&Jid>) -> Result<bool, WalkError> {
-    let Some(with) = with else { return Ok(true) };
+fn is_with(entry: &Entry, jid: Option<&Jid>, with: With<'_>) -> Result<bool, WalkError> {
+    let Some(jid) = jid else { return Ok(true) };
     let stanza = codec::stanza(&entry.stanza)?;
+    if let With::Publisher(is_by) = with {
+        return Ok(is_by(&stanza, jid));
+    }
     let address = if entry.outgoing {
         stanza.to
     } else {
         stanza.from
     };
-    Ok(address.is_some_and(|address| match with.resource() {
-        Some(_) => address == *with,
-        None => address.to_bare() == with.to_bare(),
+    Ok(address.is_some_and(|address| match jid.resource() {
+        Some(_) => address == *jid,
+        None => address.to_bare() == jid.to_bare(),
     }))
 }
 
