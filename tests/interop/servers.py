@@ -276,6 +276,9 @@ log = {{ {{ levels = {{ min = "warn" }}, to = "console" }} }}
 ssl = {{ certificate = "{self.certificate}", key = "{self.key}" }}
 VirtualHost "{self.domain}"
 VirtualHost "{self.other_domain}"
+Component "conference.{self.domain}" "muc"
+  modules_enabled = {{ "muc_mam" }}
+  muc_log_by_default = false
 Component "{self.component_domain}"
   component_secret = "{self.component_secret}"
 Component "second.{self.component_domain}"

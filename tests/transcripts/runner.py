@@ -18,8 +18,12 @@ from wire import CLIENT, STREAM, Stream, StreamEnded, show, split
 
 SM = "urn:xmpp:sm:3"
 STANZA_ID = "{urn:xmpp:sid:0}stanza-id"
+OCCUPANT_ID = "{urn:xmpp:occupant-id:0}occupant-id"
 ERROR_TEXT = "{urn:ietf:params:xml:ns:xmpp-stanzas}text"
 XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
+MUC = "http://jabber.org/protocol/muc"
+# What the room answers when it has dealt with all that was sent to it before.
+ROOM_QUESTION = "<query xmlns='http://jabber.org/protocol/disco#info'/>"
 
 
 class Mismatch(AssertionError):
@@ -110,7 +114,10 @@ class Comparison:
         for key in ("to", "from"):
             if key not in expected.attrib and actual.get(key, "") not in self.own_addresses:
                 return f"unexpected {key}={actual.get(key)!r}"
-        problem = self._element(expected, actual, captured, {"to", "from", XML_LANG})
+        optional = {"to", "from", XML_LANG}
+        if expected.tag == f"{{{CLIENT}}}presence":
+            optional.add("id")  # RFC 6121 §4: it tracks nothing but errors
+        problem = self._element(expected, actual, captured, optional)
         if problem is None:
             self.names.update(captured)
         return problem
@@ -145,7 +152,7 @@ class Comparison:
                     break
             else:
                 return left_problem or f"no <{split(child.tag)[1]}> in <{split(actual.tag)[1]}>"
-        ignored = {STANZA_ID, ERROR_TEXT}
+        ignored = {STANZA_ID, OCCUPANT_ID, ERROR_TEXT}
         unexpected = [] if anything_else else [c for c in left if c.tag not in ignored]
         return f"unexpected {show(unexpected[0])}" if unexpected else None
 
@@ -208,7 +215,16 @@ class Play:
         self.transcript, self.server = transcript, server
         self.streams, self.bound, self.sent = {}, set(), set()
         self.dialogue = []
-        self.names = {"domain": server.domain, "other_domain": server.other_domain}
+        self.names = {
+            "domain": server.domain,
+            "other_domain": server.other_domain,
+            "service": f"conference.{server.domain}",
+            "room": f"coven-{secrets.token_hex(4)}@conference.{server.domain}",
+            "order": "{urn:xmpp:channel-search:0:order}",
+            "other_room": f"heath-{secrets.token_hex(4)}@conference.{server.domain}",
+        }
+        # Who has been seen to enter a room, and the rooms that have been spoken of.
+        self.occupants, self.rooms = set(), set()
         for client, (account, resource, special) in transcript.clients.items():
             if account not in self.names:
                 self._make_account(account, special)
@@ -259,6 +275,8 @@ class Play:
                 return repeated[1] * int(repeated[2])
             if found[1] not in self.names:
                 raise Mismatch(f"{{{found[1]}}} is not known here")
+            if found[1] in ("room", "other_room"):
+                self.rooms.add(self.names[found[1]])
             return self.names[found[1]]
 
         return re.sub(r"\{(?!\?)([^{}]+)\}", one, text)
@@ -401,6 +419,53 @@ class Play:
 
     # statements about stanzas
 
+    # statements about rooms (XEP-0045)
+
+    @statement("N creates {(room|other_room)} as (\\S+)")
+    async def creates_room(self, client, room, nick, block=""):
+        """The room is made and configured: a line of the block is a field and its value."""
+        self._enter(client, room, nick)
+        await self._entered(client, room, "201")
+        fields = [("FORM_TYPE", f"{MUC}#roomconfig")]
+        for line in block.splitlines() if block.strip() else []:
+            var, value = line.strip().split(" = ", 1)
+            fields.append((f"muc#roomconfig_{var}" if "#" not in var else var, self._fill(value)))
+        form = "".join(f"<field var='{var}'><value>{value}</value></field>" for var, value in fields)
+        answer = await self.streams[client].ask(
+            f"<query xmlns='{MUC}#owner'><x xmlns='jabber:x:data' type='submit'>{form}</x></query>",
+            to=self.names[room], kind="set",
+        )
+        if answer.get("type") != "result":
+            raise Mismatch(f"{client} may not configure the room: {show(answer)}")
+        await self.ignore(client)
+
+    @statement("N enters {(room|other_room)} as (\\S+)")
+    async def enters_room(self, client, room, nick, block=""):
+        """Without its history; the block stands in the `<x/>` of the presence. Nobody looks at what comes of it."""
+        self._enter(client, room, nick, self._fill(block).strip())
+        await self._entered(client, room, "110")
+        await self.ignore(", ".join(sorted(self.occupants & self.bound)))
+
+    def _enter(self, client, room, nick, how=""):
+        self.rooms.add(self.names[room])
+        self.streams[client].send(
+            f"<presence to='{self.names[room]}/{nick}'><x xmlns='{MUC}'><history maxchars='0'/>{how}</x></presence>"
+        )
+
+    async def _entered(self, client, room, code):
+        """Wait for the presence that says so."""
+        while True:
+            element = await self._take(client)
+            from_room = element.get("from", "").split("/")[0] == self.names[room]
+            if from_room and element.get("type") == "error":
+                raise Mismatch(f"{client} may not enter: {show(element)}")
+            codes = [s.get("code") for s in element.iter(f"{{{MUC}#user}}status")]
+            if from_room and "110" in codes:
+                break
+        if code not in codes:
+            raise Mismatch(f"{client} entered without the status {code}: {show(element)}")
+        self.occupants.add(client)
+
     @statement("N sends")
     async def sends(self, client, block):
         text = self._fill(block).strip()
@@ -425,6 +490,14 @@ class Play:
                 closest = problems[0] if len(problems) == 1 else "; or ".join(problems)
                 raise Mismatch(f"{client} received {show(actual)}\n  but: {closest}")
 
+    @statement("N receives without (\\S+)")
+    async def receives_without(self, client, text, block):
+        """The elements of the block, and in none of what comes stands the text."""
+        taken = len(self.dialogue)
+        await self.receives(client, block)
+        if any(self._fill(text) in line for line in self.dialogue[taken:]):
+            raise Mismatch(f"{client} should not have been told {text}")
+
     @statement("N receives in order")
     async def receives_in_order(self, client, block):
         for wanted in fragment(self._fill_known(block)):
@@ -439,7 +512,7 @@ class Play:
         await self._settle_senders()
         for client in each(names):
             stream = self.streams[client]
-            await stream.settle()
+            await self._settle(client)
             unread = [e for e in stream.ready if e is not None and e.tag != f"{{{SM}}}r"]
             stream.ready.clear()
             if unread:
@@ -450,13 +523,19 @@ class Play:
         """Whatever has been sent to them so far does not matter."""
         await self._settle_senders()
         for client in each(names):
-            await self.streams[client].settle()
+            await self._settle(client)
             self.streams[client].ready.clear()
 
     async def _settle_senders(self):
         for client in sorted(self.sent & self.bound):
-            await self.streams[client].settle()
+            await self._settle(client)
         self.sent.clear()
+
+    async def _settle(self, client):
+        """What the client has sent has been dealt with, by the rooms too where anybody is in one."""
+        for room in sorted(self.rooms):
+            await self.streams[client].ask(ROOM_QUESTION, to=room)
+        await self.streams[client].settle()
 
     @statement("N receives stream error (\\S+)")
     async def receives_stream_error(self, client, condition):
