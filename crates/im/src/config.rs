@@ -4,7 +4,7 @@ use posthaste_proto::jid::BareJid;
 
 use crate::accounts;
 use crate::ext::external_services::ExternalServices;
-use crate::ext::pubsub;
+use crate::ext::{muc, pubsub};
 use crate::session::QueueLimits;
 
 /// How long messages stay in the log.
@@ -86,6 +86,8 @@ pub struct ServiceDomain {
 pub enum ServiceKind {
     /// Publish-subscribe (XEP-0060).
     PubSub,
+    /// Rooms to chat in (XEP-0045).
+    Rooms,
 }
 
 /// Settings of the heart.
@@ -116,6 +118,8 @@ pub struct Config {
     pub accounts: accounts::Settings,
     /// What pubsub nodes may hold.
     pub pubsub: pubsub::Limits,
+    /// What rooms may grow to.
+    pub rooms: muc::Limits,
     /// Addresses for XEP-0157, as (kind such as `abuse-addresses`, URI).
     pub contacts: Vec<(String, String)>,
     /// Who is told what users report when they block somebody (XEP-0377).
@@ -150,6 +154,7 @@ impl Default for Config {
             blocked_addresses: 5000,
             accounts: accounts::Settings::default(),
             pubsub: pubsub::Limits::default(),
+            rooms: muc::Limits::default(),
             contacts: Vec::new(),
             reports_to: None,
             admins: Vec::new(),

@@ -19,6 +19,7 @@ use crate::error::WalkError;
 use crate::ext::blocking::BlockList;
 use crate::ext::caps::ClientKind;
 use crate::ext::mam;
+use crate::ext::muc::room::{self, Room};
 use crate::ext::privacy_lists;
 use crate::ext::pubsub::pep::Audience;
 use crate::ext::push::registration::{self, Registration};
@@ -187,6 +188,8 @@ pub struct HomeState {
     pub audience: Audience,
     /// What its clients have taken of groups, and the rooms have not been told.
     pub heard: Vec<(BareJid, ArchiveId)>,
+    /// The room whose home this is, while it exists (XEP-0045).
+    pub room: Option<Box<Room>>,
     /// Is it in the node's list of homes whose cursor is to be saved?
     pub listed_dirty: bool,
 }
@@ -215,9 +218,14 @@ impl HomeState {
             audience: Audience::default(),
             heard: Vec::new(),
             listed_dirty: false,
+            room: room::load(node, jid, &partition).await?,
             jid: jid.clone(),
             partition,
         };
+        // What is said in a room is nobody's conversation.
+        if state.room.is_some() {
+            return Ok(state);
+        }
         conversations::replay(node, &mut state).await?;
         session_store::restore(node, &mut state).await?;
         Ok(state)
@@ -230,13 +238,17 @@ impl HomeState {
         self.blocked = BlockList::load(kv, &self.partition).await?;
         self.push = registration::load(kv, &self.partition).await?;
         self.archive_prefs = mam::load_prefs(kv, &self.partition).await?;
-        Ok(())
+        room::reload(node, self).await
     }
 
     /// Is there nothing that memory alone knows?
     fn is_idle(&self) -> bool {
         let expects_push = self.push.iter().any(|r| r.run.due.is_some());
-        self.sessions.is_empty() && !self.has_unsaved() && !expects_push
+        let is_visited = self
+            .room
+            .as_ref()
+            .is_some_and(|room| !room.occupants.is_empty());
+        self.sessions.is_empty() && !is_visited && !self.has_unsaved() && !expects_push
     }
 
     /// Is there something in memory that the store does not say yet?

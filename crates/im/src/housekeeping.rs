@@ -9,7 +9,7 @@ use posthaste_proto::jid::BareJid;
 
 use crate::conversations;
 use crate::error::WalkError;
-use crate::ext::{groups, push};
+use crate::ext::{groups, muc, push};
 use crate::home::Home;
 use crate::node::Node;
 use crate::retention::{self, Round};
@@ -110,6 +110,9 @@ impl Node {
                 Err(error) => {
                     tracing::warn!(%error, "a session could not be stored: its client will start a new one");
                 }
+            }
+            if let Err(error) = muc::restart::store(self, &home).await {
+                tracing::warn!(%error, "who was in a room could not be stored: they will have to enter it again");
             }
             if let Err(error) = self.save_delivery(&home).await {
                 tracing::warn!(%error, "what has been delivered could not be saved: it will be repeated");

@@ -85,6 +85,39 @@ impl Node {
             Place::Service => services::receive(self, &to, stanza).await,
             Place::Home => self.bring_home(&to, stanza).await,
         };
+        self.brought(outcome, stored)
+    }
+
+    /// Brings what one room has said to those it is for, one after another, and answers what that caused. Only homes of
+    /// accounts are entered here: whoever waits to be next cannot be waited for.
+    pub(crate) async fn bring_in_order(&self, out: Vec<Envelope>) -> (Ticket, Vec<Envelope>) {
+        let (mut covering, mut caused) = (Ticket::DURABLE, Vec::new());
+        for (walks, envelope) in out.into_iter().enumerate() {
+            let place = envelope.stanza.to.clone().map(|to| (self.place(&to), to));
+            match place {
+                Some((Place::Home, to)) => {
+                    let outcome = self.bring_home(&to, envelope.stanza).await;
+                    let (ticket, more) = self.brought(outcome, envelope.stored);
+                    covering = covering.max(ticket);
+                    caused.extend(more);
+                }
+                Some((Place::Beyond, to)) => {
+                    caused.extend(self.send_beyond(&to, envelope.stanza, envelope.stored));
+                }
+                Some((Place::Host | Place::Service, _)) | None => caused.push(envelope),
+            }
+            if (walks + 1) % WALKS_PER_TURN == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        (covering, caused)
+    }
+
+    fn brought(
+        &self,
+        outcome: Result<(Ticket, Vec<Envelope>), (Stanza, WalkError)>,
+        stored: Option<Stored>,
+    ) -> (Ticket, Vec<Envelope>) {
         let (ticket, caused) = outcome
             .unwrap_or_else(|(stanza, error)| (Ticket::DURABLE, self.refuse(&stanza, error)));
         if let Some(stored) = stored

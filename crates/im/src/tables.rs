@@ -67,6 +67,18 @@ pub const DIRECTORY: &[u8] = b"directory/";
 pub const DIRECTORY_MEMBER: &[u8] = b"directory-member/";
 /// `group/<bare jid>`: how things stand in a group of the owner's ([`crate::ext::groups`]).
 pub const GROUP: &[u8] = b"group/";
+/// `room`: that there is a room, and its settings ([`crate::ext::muc::room`]).
+pub const ROOM: &[u8] = b"room";
+/// `room-subject`: what a room is about at the moment, and who said so ([`crate::ext::muc::room`]).
+pub const ROOM_SUBJECT: &[u8] = b"room-subject";
+/// `room-affiliation/<bare jid>`: what a user is to a room ([`crate::ext::muc::room`]).
+pub const ROOM_AFFILIATION: &[u8] = b"room-affiliation/";
+/// `room-occupant/<nick>`: who is in a room while the server restarts ([`crate::ext::muc::restart`]).
+pub const ROOM_OCCUPANT: &[u8] = b"room-occupant/";
+/// `room-listed/<localpart>`: one room of a service, in the service's partition ([`crate::ext::muc::directory`]).
+pub const ROOM_LISTED: &[u8] = b"room-listed/";
+/// `room-of/<bare jid>\0<localpart>`: a room that somebody has made; the value is only a version byte.
+pub const ROOM_OF: &[u8] = b"room-of/";
 /// `block/<jid>`: one blocked address (XEP-0191); the value is only a version byte.
 pub const BLOCK: &[u8] = b"block/";
 /// `privacy-name`: what clients of privacy lists call the block list ([`crate::ext::privacy_lists`]).

@@ -18,6 +18,7 @@ use crate::config::Keep;
 use crate::conversations;
 use crate::error::WalkError;
 use crate::ext::mam::elsewhere;
+use crate::ext::muc::room::Room;
 use crate::home::{Home, HomeState};
 use crate::log::{ArchiveId, Entry};
 use crate::node::Node;
@@ -260,6 +261,12 @@ impl<'a> Walk<'a> {
         self.out.push(Envelope::new(self.stanza.clone()));
     }
 
+    /// The room of this home, and where what it sends goes. What is said to many is made here without a list of them.
+    pub fn room_and_out(&mut self) -> Option<(&mut Room, &mut Vec<Envelope>)> {
+        let room = self.home.room.as_deref_mut()?;
+        Some((room, &mut self.out))
+    }
+
     /// Ends the walk: commit, then flush. After a refusal or a failed commit nothing is written and nobody is told,
     /// but for the sender, whom the error reaches through the router.
     pub async fn finish(
@@ -291,7 +298,9 @@ impl<'a> Walk<'a> {
         // What came to be sent again after a restart has nothing to do with this stanza.
         self.out.truncate(self.resent);
         self.home.unsent = self.out;
-        if let Err(again) = self.home.reload(self.node).await {
+        // A room decides before it changes anything: after a refusal its memory is as the store says.
+        let is_refused_by_room = self.home.room.is_some() && matches!(error, WalkError::Refused(_));
+        if !is_refused_by_room && let Err(again) = self.home.reload(self.node).await {
             tracing::warn!(error = %again, "a home could not be read again after a failed walk");
         }
         Err((self.stanza, error))
@@ -341,7 +350,7 @@ impl<'a> Walk<'a> {
                 self.home.delivery.appended(id, queued.len());
             }
             self.home.note_for_devices(id, self.session, &queued);
-            if archived {
+            if archived && self.home.room.is_none() {
                 let HomeState { recent, jid, .. } = &mut *self.home;
                 recent.note(id, &self.stanza, outgoing, self.weight.message, jid);
             }

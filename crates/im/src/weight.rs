@@ -84,6 +84,21 @@ pub fn weigh(stanza: &Stanza, way: Way) -> Weight {
     }
 }
 
+/// Weighs what is said to a room (XEP-0045 §7.4): what still means something tomorrow is in its history, unless the hints
+/// (XEP-0334) say otherwise. Who is told of it is the recipients' homes' to say.
+pub fn weigh_in_room(stanza: &Stanza) -> Weight {
+    let mut content = Content::default();
+    for child in stanza.children() {
+        content.see(&child);
+    }
+    let is_kept = !content.no_store && !content.no_permanent_store;
+    Weight {
+        archive: (content.is_lasting || content.store) && is_kept,
+        message: content.is_said(),
+        ..Weight::default()
+    }
+}
+
 /// What a message's children say of it.
 #[derive(Default)]
 struct Content {

@@ -39,6 +39,7 @@ pub(crate) struct Config {
     pub(crate) accounts: Accounts,
     pub(crate) messages: Messages,
     pub(crate) pubsub: PubSub,
+    pub(crate) rooms: Rooms,
     pub(crate) sessions: Sessions,
     pub(crate) devices: Devices,
     pub(crate) push: Push,
@@ -64,12 +65,22 @@ pub(crate) struct Host {
     pub(crate) admins: Vec<String>,
     pub(crate) public_vcards: Option<bool>,
     pub(crate) pubsub: String,
+    pub(crate) rooms: String,
 }
 
 impl Host {
     /// The domain of its publish-subscribe service, if it has one. What is no domain is complained of by the table.
     pub(crate) fn pubsub_domain(&self) -> Option<BareJid> {
-        let domain = self.pubsub.replace('*', self.domain.as_str());
+        self.service_domain(&self.pubsub)
+    }
+
+    /// The domain of its rooms, if it has any.
+    pub(crate) fn rooms_domain(&self) -> Option<BareJid> {
+        self.service_domain(&self.rooms)
+    }
+
+    fn service_domain(&self, pattern: &str) -> Option<BareJid> {
+        let domain = pattern.replace('*', self.domain.as_str());
         BareJid::new(None, &domain).ok()
     }
 
@@ -85,6 +96,7 @@ impl Host {
             admins: Vec::new(),
             public_vcards: None,
             pubsub: String::new(),
+            rooms: String::new(),
         };
         for key in keys::HOST_KEYS {
             key.value.reset(&mut host);
@@ -206,6 +218,14 @@ pub(crate) struct PubSub {
     pub(crate) account_size: u64,
     pub(crate) subscribers: u64,
     pub(crate) service_nodes: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rooms {
+    pub(crate) per_account: u64,
+    pub(crate) occupants: u64,
+    pub(crate) affiliations: u64,
+    pub(crate) history: u64,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -2,7 +2,7 @@
 
 use crate::certificate::{CertificateError, self_signed};
 use crate::config::{
-    Complaint, Component, Config, Contact, Limits, Login, S2s, domain_of, known_host,
+    Complaint, Component, Config, Contact, Host, Limits, Login, S2s, domain_of, known_host,
 };
 use posthaste_gate::{
     ComponentConfig, GateConfig, GateError, HostCertificate, HttpConfig, ListenerConfig,
@@ -181,14 +181,7 @@ pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
         keep: host.keep.unwrap_or(config.messages.keep),
         registration: host.registration.unwrap_or(accounts.registration),
         public_vcards: host.public_vcards.unwrap_or(accounts.public_vcards),
-        services: host
-            .pubsub_domain()
-            .map(|domain| ServiceDomain {
-                domain,
-                kind: ServiceKind::PubSub,
-            })
-            .into_iter()
-            .collect(),
+        services: services(host),
         admins: admins(&host.admins),
     });
     posthaste_im::config::Config {
@@ -211,6 +204,12 @@ pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
             subscribers_per_node: count(config.pubsub.subscribers),
             service_nodes: size(config.pubsub.service_nodes),
         },
+        rooms: posthaste_im::ext::muc::Limits {
+            rooms_per_user: size(config.rooms.per_account),
+            occupants: size(config.rooms.occupants),
+            affiliations: size(config.rooms.affiliations),
+            history: count(config.rooms.history),
+        },
         stored_xml_bytes: size(accounts.stored_xml_size),
         blocked_addresses: size(accounts.blocked_addresses),
         accounts: Settings {
@@ -225,6 +224,16 @@ pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
         components: listed_components(config),
         external_services: external_services(&config.external_services),
     }
+}
+
+fn services(host: &Host) -> Vec<ServiceDomain> {
+    let service =
+        |kind, domain: Option<BareJid>| domain.map(|domain| ServiceDomain { domain, kind });
+    let all = [
+        service(ServiceKind::PubSub, host.pubsub_domain()),
+        service(ServiceKind::Rooms, host.rooms_domain()),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 fn listed_components(config: &Config) -> Vec<posthaste_im::config::Component> {

@@ -24,6 +24,7 @@ pub mod last_activity;
 pub mod legacy_session;
 pub mod listing;
 pub mod mam;
+pub mod muc;
 pub mod ping;
 pub mod presence;
 pub mod privacy_lists;
@@ -87,6 +88,7 @@ pub const ALL: &[&Ext] = &[
     &retraction::EXT,
     &mam::EXT,
     &mam::PREFS_EXT,
+    &muc::EXT,
     &client_access::EXT,
 ];
 

@@ -5,7 +5,7 @@ use posthaste_proto::error::StanzaError;
 use posthaste_proto::jid::Jid;
 use posthaste_proto::stanza::Stanza;
 
-use super::pubsub;
+use super::{muc, pubsub};
 use crate::config::ServiceKind;
 use crate::error::WalkError;
 use crate::node::Node;
@@ -23,6 +23,7 @@ pub async fn receive(
         .map(|(_, service)| service.kind);
     match kind {
         Some(ServiceKind::PubSub) => pubsub::service::receive(node, stanza).await,
+        Some(ServiceKind::Rooms) => muc::receive(node, to, stanza).await,
         // It was switched off a moment ago.
         None => Err((stanza, StanzaError::service_unavailable().into())),
     }

@@ -29,5 +29,6 @@ mod pubsub_service;
 mod push;
 mod registration;
 mod retraction;
+mod rooms;
 mod roster;
 mod services;

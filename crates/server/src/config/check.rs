@@ -118,15 +118,20 @@ fn check_services(config: &Config, complaints: &mut Vec<Complaint>) {
     let components = config.components.iter().map(|it| it.domain.clone());
     let mut taken: Vec<BareJid> = hosts.chain(components).collect();
     for host in &config.hosts {
-        let Some(domain) = host.pubsub_domain() else {
-            continue;
-        };
-        if taken.contains(&domain) {
-            let what = format!("{domain} is the domain of a host, a component or another service");
-            let key = format!("{}.pubsub", host.key());
-            complaints.push(config.origins.blame(&key, what));
+        let services = [
+            ("pubsub", host.pubsub_domain()),
+            ("rooms", host.rooms_domain()),
+        ];
+        for (name, domain) in services {
+            let Some(domain) = domain else { continue };
+            if taken.contains(&domain) {
+                let what =
+                    format!("{domain} is the domain of a host, a component or another service");
+                let key = format!("{}.{name}", host.key());
+                complaints.push(config.origins.blame(&key, what));
+            }
+            taken.push(domain);
         }
-        taken.push(domain);
     }
 }
 

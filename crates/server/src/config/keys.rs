@@ -10,7 +10,7 @@ use super::value::{Key, Value};
 use super::{Config, Host};
 use gate::{HTTP, LIMITS, LISTEN, LOGIN, TLS};
 use heart::check_account;
-use heart::{ACCOUNTS, CONTACT, DEVICES, MESSAGES, PUBSUB, PUSH, SESSIONS};
+use heart::{ACCOUNTS, CONTACT, DEVICES, MESSAGES, PUBSUB, PUSH, ROOMS, SESSIONS};
 use posthaste_im::config::Keep;
 use posthaste_proto::jid::BareJid;
 use process::{ADMIN, LOG, SERVER, STORAGE};
@@ -48,6 +48,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     ACCOUNTS,
     MESSAGES,
     PUBSUB,
+    ROOMS,
     SESSIONS,
     DEVICES,
     PUSH,
@@ -124,6 +125,18 @@ pub(crate) const HOST_KEYS: &[Key<Host>] = &[
             default: "pubsub.*",
             check: check_service,
             field: |h| &mut h.pubsub,
+        },
+    },
+    Key {
+        name: "rooms",
+        doc: &[
+            "The domain of this host's rooms for many (XEP-0045), where * is the host; \"\" for none.",
+        ],
+        reload: true,
+        value: Value::Text {
+            default: "conference.*",
+            check: check_service,
+            field: |h| &mut h.rooms,
         },
     },
     Key {

@@ -20,7 +20,7 @@ use sha1::{Digest, Sha1};
 use super::directory::{self, Entry};
 use super::leaf::Leaf;
 use super::{Site, configure, discover, existing, items};
-use crate::config::Config;
+use crate::config::{Config, ServiceKind};
 use crate::error::WalkError;
 use crate::ext::Answer;
 use crate::node::Node;
@@ -400,7 +400,13 @@ pub fn listed(config: &Config, host: &BareJid) -> Vec<posthaste_proto::xep::disc
         .map(|service| posthaste_proto::xep::disco::Item {
             jid: service.domain.as_str().to_owned(),
             node: None,
-            name: Some("Publish-Subscribe".to_owned()),
+            name: Some(
+                match service.kind {
+                    ServiceKind::PubSub => "Publish-Subscribe",
+                    ServiceKind::Rooms => "Rooms",
+                }
+                .to_owned(),
+            ),
         })
         .collect()
 }

@@ -62,10 +62,16 @@ pub fn config() -> Config {
             domain,
             keep: Keep::Forever,
             registration: true,
-            services: vec![ServiceDomain {
-                domain: BareJid::parse("pubsub.example.org").unwrap(),
-                kind: ServiceKind::PubSub,
-            }],
+            services: vec![
+                ServiceDomain {
+                    domain: BareJid::parse("pubsub.example.org").unwrap(),
+                    kind: ServiceKind::PubSub,
+                },
+                ServiceDomain {
+                    domain: BareJid::parse("conference.example.org").unwrap(),
+                    kind: ServiceKind::Rooms,
+                },
+            ],
             admins: Vec::new(),
             public_vcards: false,
         }],

@@ -226,6 +226,59 @@ pub(super) const PUBSUB: Section = Section {
     ],
 };
 
+pub(super) const ROOMS: Section = Section {
+    name: "rooms",
+    doc: &["Rooms in which many talk with each other (XEP-0045)."],
+    keys: &[
+        Key {
+            name: "per_account",
+            doc: &["Rooms that one account has made and that still exist."],
+            reload: true,
+            value: Value::Count {
+                default: 100,
+                min: 0,
+                max: 10_000,
+                field: |c| &mut c.rooms.per_account,
+            },
+        },
+        Key {
+            name: "occupants",
+            doc: &[
+                "Clients in one room at a time. Each costs about half a kilobyte, and a stanza with every message.",
+            ],
+            reload: true,
+            value: Value::Count {
+                default: 5_000,
+                min: 2,
+                max: 100_000,
+                field: |c| &mut c.rooms.occupants,
+            },
+        },
+        Key {
+            name: "affiliations",
+            doc: &["Members, banned users and reserved nicknames of one room."],
+            reload: true,
+            value: Value::Count {
+                default: 10_000,
+                min: 10,
+                max: 100_000,
+                field: |c| &mut c.rooms.affiliations,
+            },
+        },
+        Key {
+            name: "history",
+            doc: &["Messages of the past that whoever enters a room is sent, at most."],
+            reload: true,
+            value: Value::Count {
+                default: 50,
+                min: 0,
+                max: 500,
+                field: |c| &mut c.rooms.history,
+            },
+        },
+    ],
+};
+
 pub(super) const SESSIONS: Section = Section {
     name: "sessions",
     doc: &["Sessions, one for each connected client."],

@@ -1,0 +1,112 @@
+//! What goes to many: the only place where something is made for every occupant. All get the same content; only the
+//! address differs.
+
+use posthaste_proto::jid::FullJid;
+use posthaste_proto::stanza::Stanza;
+
+use super::occupants::Occupant;
+use super::presence::{self, Said};
+use super::room::Room;
+use crate::error::WalkError;
+use crate::router::Envelope;
+
+/// A message to every session in the room.
+pub fn message(room: &Room, out: &mut Vec<Envelope>, stanza: &Stanza) {
+    out.reserve(room.occupants.sessions());
+    for occupant in room.occupants.iter() {
+        for seat in &occupant.seats {
+            out.push(Envelope::new(stanza.clone().to(seat.jid.clone())));
+        }
+    }
+}
+
+/// What an occupant says of itself, or what becomes of it, to everybody, itself last (§7.2.2). It need not be in the room
+/// any more.
+pub fn presence(
+    room: &Room,
+    out: &mut Vec<Envelope>,
+    occupant: &Occupant,
+    stanza: &Stanza,
+    said: &Said<'_>,
+) {
+    if room.config.presence_broadcast.shows(occupant.role) {
+        to_others(room, out, occupant, stanza, said);
+    }
+    to_itself(out, occupant, stanza, said);
+}
+
+/// The part of [`presence`] that the others get.
+pub fn to_others(
+    room: &Room,
+    out: &mut Vec<Envelope>,
+    occupant: &Occupant,
+    stanza: &Stanza,
+    said: &Said<'_>,
+) {
+    let view = |shows_jids| {
+        let x = presence::extended(occupant, shows_jids, false, said);
+        stanza.clone().with_child(&x.to_element())
+    };
+    let (plain, full) = (view(false), view(true));
+    for other in room.occupants.iter() {
+        if other.address == occupant.address {
+            continue;
+        }
+        let view = if room.shows_jids_to(other.role) {
+            &full
+        } else {
+            &plain
+        };
+        for seat in &other.seats {
+            out.push(Envelope::new(view.clone().to(seat.jid.clone())));
+        }
+    }
+}
+
+/// The part of [`presence`] that the occupant itself gets, at all its sessions.
+pub fn to_itself(out: &mut Vec<Envelope>, occupant: &Occupant, stanza: &Stanza, said: &Said<'_>) {
+    for seat in &occupant.seats {
+        to_own_session(out, occupant, &seat.jid, stanza, said);
+    }
+}
+
+/// The presence of an occupant to one session of its own. Everybody may know who one is oneself.
+pub fn to_own_session(
+    out: &mut Vec<Envelope>,
+    occupant: &Occupant,
+    session: &FullJid,
+    stanza: &Stanza,
+    said: &Said<'_>,
+) {
+    let x = presence::extended(occupant, true, true, said);
+    let own = stanza
+        .clone()
+        .with_child(&x.to_element())
+        .to(session.clone());
+    out.push(Envelope::new(own));
+}
+
+/// Everybody who is there, to one who has just come (§7.2.2).
+///
+/// # Errors
+/// What is kept of somebody is no presence.
+pub fn who_is_there(
+    room: &Room,
+    out: &mut Vec<Envelope>,
+    newcomer: &Occupant,
+    session: &FullJid,
+) -> Result<(), WalkError> {
+    let shows_jids = room.shows_jids_to(newcomer.role);
+    for other in room.occupants.iter() {
+        let is_shown = room.config.presence_broadcast.shows(other.role);
+        if other.address == newcomer.address || !is_shown {
+            continue;
+        }
+        let x = presence::extended(other, shows_jids, false, &Said::default());
+        let stanza = presence::of(other)?
+            .with_child(&x.to_element())
+            .to(session.clone());
+        out.push(Envelope::new(stanza));
+    }
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! Rooms: people talk with many at once, under a name of their own in each room.
+//!
+//! XEP-0045: Multi-User Chat, version 1.35.5. Each room has a home of its own, so that a busy one holds up no other; its
+//! log is the room's history. Left out: groupchat 1.0 (§7.2.16), which cannot be told from a client that has lost its
+//! place, so that such a client is told that it is not in the room.
+//!
+//! The road of a stanza to a room is [`received`]; what goes to many occupants is made in [`broadcast`] only.
+
+pub mod broadcast;
+pub mod directory;
+pub mod history;
+mod iq;
+mod join;
+pub mod leave;
+mod message;
+mod nick;
+pub mod occupants;
+pub mod presence;
+mod private;
+pub mod restart;
+pub mod room;
+pub mod service;
+mod stored;
+mod subject;
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
+use posthaste_kv::Ticket;
+use posthaste_proto::error::StanzaError;
+use posthaste_proto::jid::{BareJid, FullJid, Jid};
+use posthaste_proto::ns;
+use posthaste_proto::stanza::{Kind, MessageType, PresenceType, Stanza};
+use posthaste_proto::xep::muc::Join;
+
+use super::Ext;
+use crate::error::WalkError;
+use crate::node::Node;
+use crate::router::Envelope;
+use crate::walk::Walk;
+
+/// The extension.
+pub const EXT: Ext = Ext {
+    name: "Multi-User Chat",
+    xep: 45,
+    version: "1.35.5",
+    host_features: &[],
+    account_features: &[],
+    account_iqs: &[],
+    host_iqs: &[],
+};
+
+/// What rooms may grow to.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Rooms that one user may have made and that exist.
+    pub rooms_per_user: usize,
+    /// Sessions that may be in one room at a time. Each costs about half a kilobyte, and a stanza with every message.
+    pub occupants: usize,
+    /// Users who are something to one room, and nicknames that are reserved. They are in memory as long as the room is.
+    pub affiliations: usize,
+    /// Messages of the past that whoever enters gets at most (§7.2.13).
+    pub history: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            rooms_per_user: 100,
+            occupants: 5_000,
+            affiliations: 10_000,
+            history: 50,
+        }
+    }
+}
+
+/// What came of a stanza.
+pub(super) type Outcome = Result<(Ticket, Vec<Envelope>), (Stanza, WalkError)>;
+
+/// A stanza to the service, to a room or to an occupant.
+pub async fn receive(node: &Node, to: &Jid, stanza: Stanza) -> Outcome {
+    match to.local() {
+        None => service::receive(node, to, stanza).await,
+        Some(_) => visit(node, &to.to_bare(), stanza).await,
+    }
+}
+
+/// A walk through a room's home. What the room says reaches everybody in the order in which it was said: it is brought
+/// to them by one visitor after another, in the order in which they had the room.
+async fn visit(node: &Node, jid: &BareJid, stanza: Stanza) -> Outcome {
+    let home = node.home(jid);
+    let mut state = match home.lock(node).await {
+        Ok(state) => state,
+        Err(error) => return Err((stanza, error)),
+    };
+    let before = state.room.as_ref().map(|room| room.line.clone());
+    let listed = directory::Entry::of(&state);
+    let mut walk = Walk::new(node, &home, &mut state, stanza, None);
+    let outcome = received(&mut walk).await;
+    let (mut ticket, out) = walk.finish(outcome).await?;
+    let now_listed = directory::Entry::of(&state);
+    if listed != now_listed {
+        let filed = directory::file(node, jid, listed.as_ref(), now_listed.as_ref());
+        match filed {
+            Ok(filed) => ticket = ticket.max(filed),
+            // The room is as it was asked to be; it is only not listed as it should be.
+            Err(error) => tracing::warn!(%error, "the directory of rooms could not be written"),
+        }
+    }
+    let after = || state.room.as_ref().map(|room| room.line.clone());
+    let Some(line) = before.or_else(after) else {
+        return Ok((ticket, out));
+    };
+    let mut turn = pin!(line.lock_owned());
+    // Before the room is let go: whoever has it next is behind us in the line.
+    let is_our_turn = poll_fn(|cx| Poll::Ready(turn.as_mut().poll(cx))).await;
+    drop(state);
+    let _turn = match is_our_turn {
+        Poll::Ready(turn) => turn,
+        Poll::Pending => turn.await,
+    };
+    let (covering, caused) = node.bring_in_order(out).await;
+    Ok((ticket.max(covering), caused))
+}
+
+/// A stanza to a room or to an occupant, in the room's home.
+async fn received(walk: &mut Walk<'_>) -> Result<(), WalkError> {
+    let (Some(from), Some(to)) = (walk.stanza.from.clone(), walk.stanza.to.clone()) else {
+        return Ok(());
+    };
+    let from = from.as_full();
+    match (walk.stanza.kind, to.as_full()) {
+        (Kind::Presence(kind), to) => received_presence(walk, kind, from, to).await,
+        (Kind::Message(kind), to) => received_message(walk, kind, from, to).await,
+        (Kind::Iq(_), None) => iq::to_room(walk).await,
+        (Kind::Iq(_), Some(to)) => iq::to_occupant(walk, &to),
+    }
+}
+
+async fn received_presence(
+    walk: &mut Walk<'_>,
+    kind: PresenceType,
+    from: Option<FullJid>,
+    to: Option<FullJid>,
+) -> Result<(), WalkError> {
+    // Only a session can be in a room (§7.2.1): what an account says is a subscription, which rooms have none of.
+    let Some(from) = from else { return Ok(()) };
+    match (kind, to) {
+        // §7.2.1: without a nickname nobody enters.
+        (PresenceType::Available, None) => Err(StanzaError::jid_malformed().into()),
+        (PresenceType::Available, Some(to)) => join::present(walk, from, to).await,
+        (PresenceType::Unavailable, _) => leave::goodbye(walk, &from),
+        (PresenceType::Error, _) => leave::bounced(walk, &from),
+        (
+            PresenceType::Probe
+            | PresenceType::Subscribe
+            | PresenceType::Subscribed
+            | PresenceType::Unsubscribe
+            | PresenceType::Unsubscribed,
+            _,
+        ) => Ok(()),
+    }
+}
+
+async fn received_message(
+    walk: &mut Walk<'_>,
+    kind: MessageType,
+    from: Option<FullJid>,
+    to: Option<FullJid>,
+) -> Result<(), WalkError> {
+    match (kind, from, to) {
+        (MessageType::Error, Some(from), None) => leave::bounced(walk, &from),
+        (MessageType::Error, Some(from), Some(to)) => private::pass_error(walk, &from, &to),
+        (MessageType::Error, None, _) => Ok(()),
+        (MessageType::Groupchat, Some(from), None) => message::say(walk, &from).await,
+        // §7.5: whoever gets it would take it for something said to all.
+        (MessageType::Groupchat, _, Some(_)) => Err(StanzaError::bad_request().into()),
+        (_, Some(from), Some(to)) => private::say(walk, &from, &to),
+        (_, None, _) => Err(not_an_occupant().into()),
+        // A room reads nothing but what is of the group.
+        (_, Some(_), None) => Err(StanzaError::bad_request().into()),
+    }
+}
+
+/// §7.4, §7.5: whoever is not in the room.
+fn not_an_occupant() -> StanzaError {
+    StanzaError::not_acceptable().with_text("only occupants may say something here")
+}
+
+/// The `<x/>` by which a client says that it means to enter a room.
+fn entering(stanza: &Stanza) -> Option<Join> {
+    let x = stanza.child("x", ns::MUC)?.to_element().ok()?;
+    Some(Join::read(&x))
+}

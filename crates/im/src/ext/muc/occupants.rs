@@ -1,0 +1,221 @@
+//! Who is in a room: nicknames, and the sessions behind them.
+//!
+//! A user may be there with several sessions under one nickname (§7.2.9): then they are one occupant, whose first
+//! session is the one that others see. Thousands must fit: all addresses are shared, and a presence is stored once.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+use posthaste_proto::jid::{BareJid, FullJid};
+use posthaste_proto::xep::muc::{Affiliation, Role};
+use smallvec::SmallVec;
+
+/// One session of an occupant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Its real address.
+    pub jid: FullJid,
+    /// What it says of itself: a presence without addresses.
+    pub presence: Bytes,
+}
+
+/// One nickname.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Occupant {
+    /// The room's address with the nickname.
+    pub address: FullJid,
+    /// What it is to the room.
+    pub affiliation: Affiliation,
+    /// What it may do.
+    pub role: Role,
+    /// Its sessions; never empty while it is in the room.
+    pub seats: SmallVec<[Seat; 1]>,
+}
+
+impl Occupant {
+    /// Its nickname.
+    pub fn nick(&self) -> &str {
+        self.address.resource()
+    }
+
+    /// The session that others see.
+    pub fn first(&self) -> Option<&Seat> {
+        self.seats.first()
+    }
+
+    /// Is it a session of this user?
+    pub fn is_of(&self, user: &BareJid) -> bool {
+        self.first()
+            .is_some_and(|seat| seat.jid.bare_str() == user.as_str())
+    }
+
+    /// Is this session one of its own?
+    pub fn has_seat(&self, jid: &FullJid) -> bool {
+        self.seats.iter().any(|seat| seat.jid == *jid)
+    }
+}
+
+/// All occupants of a room.
+#[derive(Debug, Default)]
+pub struct Occupants {
+    by_address: BTreeMap<FullJid, Occupant>,
+    /// Which occupant a session is.
+    seated: HashMap<FullJid, FullJid>,
+}
+
+impl Occupants {
+    /// Is nobody there?
+    pub fn is_empty(&self) -> bool {
+        self.by_address.is_empty()
+    }
+
+    /// Nicknames.
+    pub fn len(&self) -> usize {
+        self.by_address.len()
+    }
+
+    /// Sessions.
+    pub fn sessions(&self) -> usize {
+        self.seated.len()
+    }
+
+    /// All of them, by nickname.
+    pub fn iter(&self) -> impl Iterator<Item = &Occupant> {
+        self.by_address.values()
+    }
+
+    /// The occupant at an address of the room.
+    pub fn at(&self, address: &FullJid) -> Option<&Occupant> {
+        self.by_address.get(address)
+    }
+
+    /// The occupant at an address of the room, to change what it may do or says.
+    pub fn at_mut(&mut self, address: &FullJid) -> Option<&mut Occupant> {
+        self.by_address.get_mut(address)
+    }
+
+    /// The occupant that a session is.
+    pub fn of(&self, session: &FullJid) -> Option<&Occupant> {
+        self.by_address.get(self.seated.get(session)?)
+    }
+
+    /// The occupants that a user is.
+    pub fn of_user<'o>(&'o self, user: &'o BareJid) -> impl Iterator<Item = &'o Occupant> {
+        self.iter().filter(|occupant| occupant.is_of(user))
+    }
+
+    /// Seats a session: at its occupant, or as a new one.
+    pub fn seat(&mut self, address: FullJid, affiliation: Affiliation, role: Role, seat: Seat) {
+        self.seated.insert(seat.jid.clone(), address.clone());
+        let occupant = self
+            .by_address
+            .entry(address.clone())
+            .or_insert_with(|| Occupant {
+                address,
+                affiliation,
+                role,
+                seats: SmallVec::new(),
+            });
+        match occupant.seats.iter_mut().find(|old| old.jid == seat.jid) {
+            Some(old) => *old = seat,
+            None => occupant.seats.push(seat),
+        }
+    }
+
+    /// Takes a session away. Answers its occupant as it was, if that was its only session.
+    pub fn unseat(&mut self, session: &FullJid) -> Option<Occupant> {
+        let address = self.seated.remove(session)?;
+        let occupant = self.by_address.get_mut(&address)?;
+        if occupant.seats.len() > 1 {
+            occupant.seats.retain(|seat| seat.jid != *session);
+            return None;
+        }
+        self.by_address.remove(&address)
+    }
+
+    /// Takes an occupant away with all its sessions.
+    pub fn remove(&mut self, address: &FullJid) -> Option<Occupant> {
+        let occupant = self.by_address.remove(address)?;
+        for seat in &occupant.seats {
+            self.seated.remove(&seat.jid);
+        }
+        Some(occupant)
+    }
+
+    /// Gives an occupant another address; nobody may be there.
+    pub fn rename(&mut self, from: &FullJid, to: &FullJid) {
+        let Some(mut occupant) = self.remove(from) else {
+            return;
+        };
+        occupant.address = to.clone();
+        for seat in &occupant.seats {
+            self.seated.insert(seat.jid.clone(), to.clone());
+        }
+        self.by_address.insert(to.clone(), occupant);
+    }
+
+    /// Puts an occupant back as it was stored.
+    pub fn restore(&mut self, occupant: Occupant) {
+        for seat in &occupant.seats {
+            self.seated
+                .insert(seat.jid.clone(), occupant.address.clone());
+        }
+        self.by_address.insert(occupant.address.clone(), occupant);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn jid(text: &str) -> FullJid {
+        FullJid::parse(text).unwrap()
+    }
+
+    fn seat(text: &str) -> Seat {
+        Seat {
+            jid: jid(text),
+            presence: Bytes::from_static(b"<presence/>"),
+        }
+    }
+
+    fn sit(occupants: &mut Occupants, nick: &str, session: &str) {
+        let address = jid(&format!("coven@c/{nick}"));
+        occupants.seat(address, Affiliation::None, Role::Participant, seat(session));
+    }
+
+    #[test]
+    fn a_session_is_found_by_its_nick_and_by_its_address() {
+        let mut occupants = Occupants::default();
+        sit(&mut occupants, "hag", "a@b/1");
+        sit(&mut occupants, "hag", "a@b/2");
+        sit(&mut occupants, "crone", "c@b/1");
+        assert_eq!((occupants.len(), occupants.sessions()), (2, 3));
+        assert_eq!(occupants.of(&jid("a@b/2")).unwrap().nick(), "hag");
+        assert_eq!(
+            occupants.of_user(&BareJid::parse("a@b").unwrap()).count(),
+            1
+        );
+        assert!(occupants.unseat(&jid("a@b/1")).is_none());
+        assert_eq!(occupants.at(&jid("coven@c/hag")).unwrap().seats.len(), 1);
+        assert_eq!(occupants.unseat(&jid("a@b/2")).unwrap().nick(), "hag");
+        assert!(occupants.at(&jid("coven@c/hag")).is_none());
+    }
+
+    #[test]
+    fn a_new_nick_takes_all_sessions_along() {
+        let mut occupants = Occupants::default();
+        sit(&mut occupants, "hag", "a@b/1");
+        sit(&mut occupants, "hag", "a@b/2");
+        occupants.rename(&jid("coven@c/hag"), &jid("coven@c/oldhag"));
+        assert_eq!(occupants.of(&jid("a@b/1")).unwrap().nick(), "oldhag");
+        assert_eq!((occupants.len(), occupants.sessions()), (1, 2));
+        occupants.remove(&jid("coven@c/oldhag"));
+        assert_eq!((occupants.len(), occupants.sessions()), (0, 0));
+    }
+
+    #[test]
+    fn an_occupant_is_small() {
+        assert!(size_of::<Occupant>() <= 128);
+    }
+}

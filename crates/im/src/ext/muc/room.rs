@@ -1,0 +1,229 @@
+//! The state of a room: what its home holds in memory, and the rows it is made from.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use posthaste_kv::{Partition, Scan};
+use posthaste_proto::jid::{BareJid, FullJid};
+use posthaste_proto::xep::muc::{Affiliation, Role, RoomConfig};
+
+use super::occupants::Occupants;
+use super::restart;
+use super::stored;
+use crate::clock::Timestamp;
+use crate::config::ServiceKind;
+use crate::error::WalkError;
+use crate::home::HomeState;
+use crate::node::Node;
+use crate::tables;
+use crate::walk::Walk;
+
+/// Rows of affiliations read at a time.
+const PAGE: usize = 1000;
+
+/// What somebody is to a room, whether there or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Affiliate {
+    /// The affiliation.
+    pub affiliation: Affiliation,
+    /// The nickname that is reserved for this user (§7.10).
+    pub nick: Option<Box<str>>,
+    /// Why it was given, in somebody's words.
+    pub reason: Option<Box<str>>,
+}
+
+/// What the room is about at the moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// When it was set.
+    pub at: Timestamp,
+    /// The message that set it, with `from` and without `to`.
+    pub stanza: Bytes,
+}
+
+/// A room.
+#[derive(Debug)]
+pub struct Room {
+    /// Who made it.
+    pub creator: BareJid,
+    /// When.
+    pub created_at: Timestamp,
+    /// Nobody but its owners may enter until it has been configured (§10.1.1).
+    pub locked: bool,
+    /// How it behaves.
+    pub config: RoomConfig,
+    /// Who is something to it.
+    pub affiliations: BTreeMap<BareJid, Affiliate>,
+    /// What it is about.
+    pub subject: Option<Subject>,
+    /// Who is there. Memory alone knows.
+    pub occupants: Occupants,
+    /// Whoever has had the room waits here until what the room said before has been brought to everybody.
+    pub(super) line: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Room {
+    /// A room that nobody is in yet.
+    pub fn new(creator: BareJid, created_at: Timestamp, config: RoomConfig) -> Room {
+        Room {
+            creator,
+            created_at,
+            locked: false,
+            config,
+            affiliations: BTreeMap::new(),
+            subject: None,
+            occupants: Occupants::default(),
+            line: Arc::default(),
+        }
+    }
+
+    /// What a user is to the room.
+    pub fn affiliation(&self, user: &BareJid) -> Affiliation {
+        let found = self.affiliations.get(user);
+        found.map_or(Affiliation::None, |affiliate| affiliate.affiliation)
+    }
+
+    /// The role with which somebody enters (§5.1.2).
+    pub fn role_at_entry(&self, affiliation: Affiliation) -> Role {
+        match affiliation {
+            Affiliation::Outcast => Role::None,
+            Affiliation::None if self.config.moderated => Role::Visitor,
+            Affiliation::None | Affiliation::Member => Role::Participant,
+            Affiliation::Admin | Affiliation::Owner => Role::Moderator,
+        }
+    }
+
+    /// Whom a nickname is reserved for.
+    pub fn nick_is_of(&self, nick: &str) -> Option<&BareJid> {
+        let reserved = |affiliate: &Affiliate| affiliate.nick.as_deref() == Some(nick);
+        let mut all = self.affiliations.iter();
+        all.find_map(|(user, affiliate)| reserved(affiliate).then_some(user))
+    }
+
+    /// May whoever has this role see real addresses (§7.2.3, §7.2.4)?
+    pub fn shows_jids_to(&self, role: Role) -> bool {
+        use posthaste_proto::xep::muc::config::WhoIs;
+        match self.config.whois {
+            WhoIs::Anyone => true,
+            WhoIs::Moderators => role == Role::Moderator,
+        }
+    }
+}
+
+/// Is this the address of a room, whether there is one or not?
+pub fn is_room_address(node: &Node, jid: &BareJid) -> bool {
+    let config = node.config();
+    let service = config.service(jid.domain());
+    jid.local().is_some() && service.is_some_and(|(_, it)| it.kind == ServiceKind::Rooms)
+}
+
+/// The room at an address, as it is stored, with those who were there when the server was restarted.
+///
+/// # Errors
+/// The store's.
+pub async fn load(
+    node: &Node,
+    jid: &BareJid,
+    partition: &Partition,
+) -> Result<Option<Box<Room>>, WalkError> {
+    if !is_room_address(node, jid) {
+        return Ok(None);
+    }
+    let Some(mut room) = read(node, partition).await? else {
+        return Ok(None);
+    };
+    restart::restore(node, jid, partition, &mut room).await?;
+    Ok(Some(Box::new(room)))
+}
+
+async fn read(node: &Node, partition: &Partition) -> Result<Option<Room>, WalkError> {
+    let kv = node.kv();
+    let Some(value) = kv.get(partition, tables::ROOM).await? else {
+        return Ok(None);
+    };
+    let mut room = stored::room(value)?;
+    if let Some(value) = kv.get(partition, tables::ROOM_SUBJECT).await? {
+        room.subject = Some(stored::subject(value)?);
+    }
+    let mut scan = Scan::prefix(tables::ROOM_AFFILIATION, PAGE);
+    loop {
+        let rows = kv.scan(partition, scan.clone()).await?;
+        let is_last = rows.len() < PAGE;
+        for (key, value) in rows {
+            scan.from = [&key, &b"\0"[..]].concat().into();
+            let user = tables::key_text(tables::ROOM_AFFILIATION, &key).map(BareJid::parse);
+            if let Some(Ok(user)) = user {
+                room.affiliations.insert(user, stored::affiliate(value)?);
+            }
+        }
+        if is_last {
+            return Ok(Some(room));
+        }
+    }
+}
+
+/// After a failed commit: what is stored is the truth again. Who is there stays.
+///
+/// # Errors
+/// The store's.
+pub async fn reload(node: &Node, state: &mut HomeState) -> Result<(), WalkError> {
+    if !is_room_address(node, &state.jid) {
+        return Ok(());
+    }
+    let before = state.room.take();
+    state.room = read(node, &state.partition).await?.map(Box::new);
+    if let (Some(room), Some(before)) = (&mut state.room, before) {
+        room.occupants = before.occupants;
+        room.line = before.line;
+    }
+    Ok(())
+}
+
+// ---- changes ----------------------------------------------------------------------------------------
+//
+// Each changes memory and writes its row with the walk's commit. Call them when nothing can be refused any more.
+
+/// Writes the room's settings.
+pub fn save(walk: &mut Walk<'_>) {
+    let value = walk.home.room.as_deref().map(stored::encode_room);
+    if let Some(value) = value {
+        walk.put(tables::ROOM, value);
+    }
+}
+
+/// Makes somebody something to the room; `None` with no reserved nickname makes it nothing.
+pub fn affiliate(walk: &mut Walk<'_>, user: &BareJid, affiliate: Affiliate) {
+    let key = tables::text_key(tables::ROOM_AFFILIATION, user.as_str());
+    let Some(room) = walk.home.room.as_deref_mut() else {
+        return;
+    };
+    if affiliate.affiliation == Affiliation::None && affiliate.nick.is_none() {
+        room.affiliations.remove(user);
+        walk.delete(key);
+    } else {
+        let value = stored::encode_affiliate(&affiliate);
+        room.affiliations.insert(user.clone(), affiliate);
+        walk.put(key, value);
+    }
+}
+
+/// Sets what the room is about.
+pub fn set_subject(walk: &mut Walk<'_>, subject: Subject) {
+    let value = stored::encode_subject(&subject);
+    if let Some(room) = walk.home.room.as_deref_mut() {
+        room.subject = Some(subject);
+        walk.put(tables::ROOM_SUBJECT, value);
+    }
+}
+
+/// Takes the room away with all that belongs to it. Whoever is there is told before.
+pub fn erase(walk: &mut Walk<'_>) {
+    walk.home.room = None;
+    walk.delete_prefix(b"");
+}
+
+/// The address of somebody with this nickname, if it can be one.
+pub fn address(walk: &Walk<'_>, nick: &str) -> Option<FullJid> {
+    walk.home.jid.with_resource(nick).ok()
+}

@@ -1,0 +1,140 @@
+//! The service as an addressee: `conference.example.org` says which rooms there are (§6.1 to §6.4).
+
+use posthaste_kv::Ticket;
+use posthaste_proto::error::StanzaError;
+use posthaste_proto::jid::{BareJid, Jid};
+use posthaste_proto::ns;
+use posthaste_proto::stanza::{IqType, Kind, MessageType, Stanza};
+use posthaste_proto::xep::disco::{Identity, Info, Item, Items};
+use posthaste_proto::xep::rsm;
+use posthaste_proto::xml::Element;
+
+use super::{Outcome, directory};
+use crate::error::WalkError;
+use crate::ext::Answer;
+use crate::node::Node;
+use crate::router::Envelope;
+use crate::walk::Walk;
+
+/// Rooms in one answer, beyond which whoever asks goes on with the next page (XEP-0059).
+const MAX_PAGE: usize = 100;
+/// §7.4: the `id` of a message comes back to whoever sent it.
+const STABLE_ID: &str = "http://jabber.org/protocol/muc#stable_id";
+
+/// A stanza to the service itself.
+pub async fn receive(node: &Node, to: &Jid, stanza: Stanza) -> Outcome {
+    let kind = match stanza.kind {
+        // It has no presence to share and reads no messages.
+        Kind::Presence(_)
+        | Kind::Message(MessageType::Error)
+        | Kind::Iq(IqType::Result | IqType::Error) => return Ok((Ticket::DURABLE, Vec::new())),
+        Kind::Message(_) => return Err((stanza, StanzaError::service_unavailable().into())),
+        Kind::Iq(kind) => kind,
+    };
+    match answer(node, to, kind, &stanza).await {
+        Ok(answer) => {
+            let reply = Envelope::new(stanza.result(answer));
+            Ok((Ticket::DURABLE, vec![reply]))
+        }
+        Err(error) => Err((stanza, error)),
+    }
+}
+
+async fn answer(node: &Node, to: &Jid, kind: IqType, stanza: &Stanza) -> Answer {
+    let payload = stanza.payload()?;
+    if to.resource().is_some() {
+        return Err(StanzaError::service_unavailable().into());
+    }
+    match (kind, payload.ns(), payload.name()) {
+        (IqType::Get, ns::PING, "ping") => Ok(None),
+        (IqType::Get, ns::DISCO_INFO, "query") => info(&payload),
+        (IqType::Get, ns::DISCO_ITEMS, "query") => items(node, &to.to_bare(), &payload).await,
+        _ => Err(StanzaError::service_unavailable().into()),
+    }
+}
+
+fn info(query: &Element) -> Answer {
+    if query.attr("node").is_some_and(|node| !node.is_empty()) {
+        return Err(StanzaError::item_not_found().into());
+    }
+    let features = [
+        ns::DISCO_INFO,
+        ns::DISCO_ITEMS,
+        ns::MUC,
+        ns::PING,
+        ns::RSM,
+        STABLE_ID,
+    ];
+    let info = Info {
+        identities: vec![Identity::new("conference", "text", Some("Rooms"))],
+        features: features.map(str::to_owned).to_vec(),
+        ..Info::default()
+    };
+    Ok(Some(info.to_element()))
+}
+
+async fn items(node: &Node, service: &BareJid, query: &Element) -> Answer {
+    if query.attr("node").is_some_and(|node| !node.is_empty()) {
+        return Err(StanzaError::item_not_found().into());
+    }
+    let listed = directory::public(node, service).await?;
+    let page = rsm::Request::read(query).map_err(|_| StanzaError::bad_request())?;
+    let cut = page.cut(&listed, |(jid, _)| jid.as_str(), MAX_PAGE);
+    let (page, set) = cut.map_err(|_| StanzaError::item_not_found())?;
+    let is_cut = page.len() < listed.len() || query.child("set", ns::RSM).is_some();
+    let rooms = page.iter().map(|(jid, name)| Item {
+        jid: jid.as_str().to_owned(),
+        node: None,
+        name: Some(name.clone()).filter(|name| !name.is_empty()),
+    });
+    let items = Items {
+        node: None,
+        items: rooms.collect(),
+    };
+    let set = is_cut.then(|| set.to_element());
+    Ok(Some(items.to_element().with_children(set)))
+}
+
+/// What a room is (§6.4).
+pub(super) fn room_info(walk: &Walk<'_>, query: &Element) -> Answer {
+    let room = walk.home.room.as_deref();
+    let room = room.ok_or_else(StanzaError::item_not_found)?;
+    if query.attr("node").is_some_and(|node| !node.is_empty()) {
+        return Err(StanzaError::item_not_found().into());
+    }
+    let config = &room.config;
+    let either = |is: bool, yes: &'static str, no: &'static str| if is { yes } else { no };
+    let is_open = room.shows_jids_to(posthaste_proto::xep::muc::Role::Visitor);
+    let features = [
+        ns::DISCO_INFO,
+        ns::DISCO_ITEMS,
+        ns::MUC,
+        ns::PING,
+        STABLE_ID,
+        either(config.members_only, "muc_membersonly", "muc_open"),
+        either(config.moderated, "muc_moderated", "muc_unmoderated"),
+        either(is_open, "muc_nonanonymous", "muc_semianonymous"),
+        either(
+            config.password.is_some(),
+            "muc_passwordprotected",
+            "muc_unsecured",
+        ),
+        either(config.persistent, "muc_persistent", "muc_temporary"),
+        either(config.public, "muc_public", "muc_hidden"),
+    ];
+    let name = Some(&*config.name).filter(|name| !name.is_empty());
+    let info = Info {
+        identities: vec![Identity::new("conference", "text", name)],
+        features: features.map(str::to_owned).to_vec(),
+        ..Info::default()
+    };
+    Ok(Some(info.to_element()))
+}
+
+/// Who is there is told to nobody who is not (§6.5).
+pub(super) fn room_items(_walk: &Walk<'_>, query: &Element) -> Result<Option<Element>, WalkError> {
+    if query.attr("node").is_some_and(|node| !node.is_empty()) {
+        return Err(StanzaError::item_not_found().into());
+    }
+    Ok(Some(Items::default().to_element()))
+}
