@@ -15,6 +15,7 @@ pub mod leave;
 mod message;
 mod nick;
 pub mod occupants;
+pub mod permissions;
 pub mod presence;
 mod private;
 pub mod restart;
