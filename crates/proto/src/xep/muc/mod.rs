@@ -11,6 +11,7 @@ pub mod owner;
 pub mod register;
 mod status;
 mod user;
+pub mod voice;
 
 pub use config::RoomConfig;
 pub use join::{History, Join};
