@@ -30,5 +30,6 @@ mod push;
 mod registration;
 mod retraction;
 mod rooms;
+mod rooms_admin;
 mod roster;
 mod services;

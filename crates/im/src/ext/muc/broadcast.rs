@@ -3,6 +3,7 @@
 
 use posthaste_proto::jid::FullJid;
 use posthaste_proto::stanza::Stanza;
+use posthaste_proto::xep::muc::Role;
 
 use super::occupants::Occupant;
 use super::presence::{self, Said};
@@ -18,6 +19,24 @@ pub fn message(room: &Room, out: &mut Vec<Envelope>, stanza: &Stanza) {
             out.push(Envelope::new(stanza.clone().to(seat.jid.clone())));
         }
     }
+}
+
+/// A message to everybody in the room who may see real addresses.
+pub fn to_who_sees_addresses(room: &Room, out: &mut Vec<Envelope>, stanza: &Stanza) {
+    let all = room.occupants.iter();
+    let seats = all
+        .filter(|occupant| room.shows_jids_to(occupant.role))
+        .flat_map(|occupant| &occupant.seats);
+    out.extend(seats.map(|seat| Envelope::new(stanza.clone().to(seat.jid.clone()))));
+}
+
+/// A message to every moderator in the room.
+pub fn to_moderators(room: &Room, out: &mut Vec<Envelope>, stanza: &Stanza) {
+    let all = room.occupants.iter();
+    let seats = all
+        .filter(|occupant| occupant.role == Role::Moderator)
+        .flat_map(|occupant| &occupant.seats);
+    out.extend(seats.map(|seat| Envelope::new(stanza.clone().to(seat.jid.clone()))));
 }
 
 /// What an occupant says of itself, or what becomes of it, to everybody, itself last (§7.2.2). It need not be in the room

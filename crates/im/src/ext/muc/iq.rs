@@ -7,7 +7,7 @@ use posthaste_proto::stanza::{IqType, Kind, Stanza};
 use sha1::{Digest, Sha1};
 
 use super::room::Room;
-use super::{not_an_occupant, service};
+use super::{admin, not_an_occupant, service};
 use crate::error::WalkError;
 use crate::ext::Answer;
 use crate::walk::Walk;
@@ -29,6 +29,8 @@ pub(super) async fn to_room(walk: &mut Walk<'_>) -> Result<(), WalkError> {
         (IqType::Get, ns::PING, "ping") => Ok(None),
         (IqType::Get, ns::DISCO_INFO, "query") => service::room_info(walk, &payload),
         (IqType::Get, ns::DISCO_ITEMS, "query") => service::room_items(walk, &payload),
+        (IqType::Get, ns::MUC_ADMIN, "query") => admin::show(walk, &payload),
+        (IqType::Set, ns::MUC_ADMIN, "query") => admin::change(walk, &payload),
         _ => Err(StanzaError::service_unavailable().into()),
     };
     let result = walk.stanza.result(answer?);

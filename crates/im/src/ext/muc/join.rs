@@ -8,7 +8,7 @@ use posthaste_proto::xep::muc::{Affiliation, Item, Join, Role, RoomConfig, Statu
 use super::occupants::Seat;
 use super::presence::{self, Said};
 use super::room::{self, Affiliate, Room};
-use super::{broadcast, directory, entering, history, nick, subject};
+use super::{broadcast, directory, entering, history, nick, permissions, subject};
 use crate::error::WalkError;
 use crate::walk::Walk;
 
@@ -138,7 +138,7 @@ async fn enter(
         return Ok(());
     };
     let affiliation = room.affiliation(&seat.jid.to_bare());
-    let role = room.role_at_entry(affiliation);
+    let role = permissions::initial_role(affiliation, &room.config);
     let session = seat.jid.clone();
     let is_known = room.occupants.at(&to).is_some();
     room.occupants.seat(to.clone(), affiliation, role, seat);

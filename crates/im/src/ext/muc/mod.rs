@@ -6,6 +6,7 @@
 //!
 //! The road of a stanza to a room is [`received`]; what goes to many occupants is made in [`broadcast`] only.
 
+mod admin;
 pub mod broadcast;
 pub mod directory;
 pub mod history;
@@ -23,16 +24,17 @@ pub mod room;
 pub mod service;
 mod stored;
 mod subject;
+mod voice;
 
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
-use posthaste_kv::Ticket;
+use posthaste_kv::{KvError, Ticket};
 use posthaste_proto::error::StanzaError;
 use posthaste_proto::jid::{BareJid, FullJid, Jid};
 use posthaste_proto::ns;
-use posthaste_proto::stanza::{Kind, MessageType, PresenceType, Stanza};
+use posthaste_proto::stanza::{IqType, Kind, MessageType, PresenceType, Stanza};
 use posthaste_proto::xep::muc::Join;
 
 use super::Ext;
@@ -95,6 +97,8 @@ async fn visit(node: &Node, jid: &BareJid, stanza: Stanza) -> Outcome {
         Ok(state) => state,
         Err(error) => return Err((stanza, error)),
     };
+    // What the room is and who may do what is on disk before anybody hears of it: nobody would ask again.
+    let request = (stanza.kind == Kind::Iq(IqType::Set)).then(|| stanza.clone());
     let before = state.room.as_ref().map(|room| room.line.clone());
     let listed = directory::Entry::of(&state);
     let mut walk = Walk::new(node, &home, &mut state, stanza, None);
@@ -121,6 +125,11 @@ async fn visit(node: &Node, jid: &BareJid, stanza: Stanza) -> Outcome {
         Poll::Ready(turn) => turn,
         Poll::Pending => turn.await,
     };
+    if let Some(request) = request
+        && let Err(failed) = node.kv().line().wait(ticket).await
+    {
+        return Err((request, KvError::from(failed).into()));
+    }
     let (covering, caused) = node.bring_in_order(out).await;
     Ok((ticket.max(covering), caused))
 }
@@ -179,8 +188,11 @@ async fn received_message(
         (MessageType::Groupchat, _, Some(_)) => Err(StanzaError::bad_request().into()),
         (_, Some(from), Some(to)) => private::say(walk, &from, &to),
         (_, None, _) => Err(not_an_occupant().into()),
-        // A room reads nothing but what is of the group.
-        (_, Some(_), None) => Err(StanzaError::bad_request().into()),
+        (_, Some(from), None) => match voice::of(&walk.stanza) {
+            Some(voice) => voice::handle(walk, &from, voice),
+            // A room reads nothing but what is of the group.
+            None => Err(StanzaError::bad_request().into()),
+        },
     }
 }
 

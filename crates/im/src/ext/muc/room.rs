@@ -33,6 +33,24 @@ pub struct Affiliate {
     pub reason: Option<Box<str>>,
 }
 
+impl Affiliate {
+    /// Is there nothing to keep?
+    pub fn is_nothing(&self) -> bool {
+        *self == Affiliate::default()
+    }
+}
+
+impl Default for Affiliate {
+    /// Whoever the room has never heard of.
+    fn default() -> Affiliate {
+        Affiliate {
+            affiliation: Affiliation::None,
+            nick: None,
+            reason: None,
+        }
+    }
+}
+
 /// What the room is about at the moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
@@ -78,20 +96,24 @@ impl Room {
         }
     }
 
-    /// What a user is to the room.
+    /// What a user is to the room: by itself, or by a ban of its whole domain (§9.2).
     pub fn affiliation(&self, user: &BareJid) -> Affiliation {
-        let found = self.affiliations.get(user);
-        found.map_or(Affiliation::None, |affiliate| affiliate.affiliation)
+        let listed = |jid: &BareJid| {
+            let found = self.affiliations.get(jid);
+            found.map_or(Affiliation::None, |affiliate| affiliate.affiliation)
+        };
+        let own = listed(user);
+        if own == Affiliation::None && listed(&user.domain_jid()) == Affiliation::Outcast {
+            return Affiliation::Outcast;
+        }
+        own
     }
 
-    /// The role with which somebody enters (§5.1.2).
-    pub fn role_at_entry(&self, affiliation: Affiliation) -> Role {
-        match affiliation {
-            Affiliation::Outcast => Role::None,
-            Affiliation::None if self.config.moderated => Role::Visitor,
-            Affiliation::None | Affiliation::Member => Role::Participant,
-            Affiliation::Admin | Affiliation::Owner => Role::Moderator,
-        }
+    /// How many users own the room.
+    pub fn owners(&self) -> usize {
+        let all = self.affiliations.values();
+        all.filter(|affiliate| affiliate.affiliation == Affiliation::Owner)
+            .count()
     }
 
     /// Whom a nickname is reserved for.
@@ -198,7 +220,7 @@ pub fn affiliate(walk: &mut Walk<'_>, user: &BareJid, affiliate: Affiliate) {
     let Some(room) = walk.home.room.as_deref_mut() else {
         return;
     };
-    if affiliate.affiliation == Affiliation::None && affiliate.nick.is_none() {
+    if affiliate.is_nothing() {
         room.affiliations.remove(user);
         walk.delete(key);
     } else {
