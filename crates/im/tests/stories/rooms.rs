@@ -157,3 +157,398 @@ async fn only_occupants_are_heard() {
         .await;
     juliet.receives_nothing().await;
 }
+
+fn stamped(history: &str) -> String {
+    join_with("hecate", &format!("<history {history}/>"))
+}
+
+#[tokio::test]
+async fn whoever_comes_later_gets_as_much_of_the_past_as_it_wants() {
+    let world = World::new();
+    let mut juliet = inside(&world, "juliet", "firstwitch").await;
+    for n in 0..30 {
+        juliet.send(&said(&format!("m{n:02}"))).await;
+        world.pass_seconds(10).await;
+    }
+    juliet
+        .send(&format!(
+            "<message to='{COVEN}' type='groupchat'><subject>Fire Burn!</subject></message>"
+        ))
+        .await;
+    let mut nurse = world.online("nurse", "broom").await;
+    for (wanted, first, last) in [
+        ("", 10, 29),
+        ("maxstanzas='3'", 27, 29),
+        ("maxstanzas='0'", 30, 29),
+        ("maxchars='0'", 30, 29),
+        ("seconds='25'", 28, 29),
+        ("seconds='25' maxstanzas='1'", 29, 29),
+        // The clock began at 2026-11-22T09:08:07Z.
+        ("since='2026-11-22T09:12:47Z'", 28, 29),
+        ("since='1970-01-01T00:00:00Z' maxstanzas='40'", 10, 29),
+    ] {
+        nurse.send(&stamped(wanted)).await;
+        let received = nurse.receives_until_quiet().await;
+        let bodies: Vec<_> = received
+            .iter()
+            .filter_map(|it| crate::harness::body(it))
+            .collect();
+        let expected: Vec<_> = (first..=last).map(|n| format!("m{n:02}")).collect();
+        assert_eq!(bodies, expected, "{wanted}");
+        let past = received.iter().filter(|it| it.contains("<body>"));
+        for message in past {
+            assert!(
+                message
+                    .contains("<delay xmlns='urn:xmpp:delay' from='coven@conference.example.org'")
+            );
+            assert!(
+                message.contains("<stanza-id ") && !message.contains("juliet"),
+                "{message}"
+            );
+        }
+        let subject = received.last().unwrap();
+        assert!(
+            subject.contains("<subject>Fire Burn!</subject><stanza-id"),
+            "{subject}"
+        );
+        assert!(
+            subject.contains("<delay ") && subject.contains("/firstwitch'"),
+            "{subject}"
+        );
+        nurse
+            .send(&format!(
+                "<presence type='unavailable' to='{COVEN}/hecate'/>"
+            ))
+            .await;
+        nurse.receives_until_quiet().await;
+    }
+    // §7.2.14: characters are those of whole stanzas.
+    nurse.send(&stamped("")).await;
+    let received = nurse.receives_until_quiet().await;
+    let one = received.iter().find(|it| it.contains("<body>")).unwrap();
+    let length = one.chars().count();
+    nurse
+        .send(&format!(
+            "<presence type='unavailable' to='{COVEN}/hecate'/>"
+        ))
+        .await;
+    nurse.receives_until_quiet().await;
+    for (chars, count) in [(2 * length, 2), (2 * length - 1, 1)] {
+        nurse.send(&stamped(&format!("maxchars='{chars}'"))).await;
+        assert_eq!(nurse.bodies().await.len(), count);
+        nurse
+            .send(&format!(
+                "<presence type='unavailable' to='{COVEN}/hecate'/>"
+            ))
+            .await;
+        nurse.receives_until_quiet().await;
+    }
+}
+
+#[tokio::test]
+async fn moderators_say_what_the_room_is_about() {
+    let world = World::new();
+    let mut juliet = inside(&world, "juliet", "firstwitch").await;
+    let mut romeo = inside(&world, "romeo", "thirdwitch").await;
+    juliet.receives_until_quiet().await;
+    let change = |text: &str| {
+        format!("<message to='{COVEN}' type='groupchat' id='s'><subject>{text}</subject></message>")
+    };
+    romeo.send(&change("mine")).await;
+    romeo.receives(&[&["type='error'", "<forbidden "]]).await;
+    juliet.send(&change("Fire Burn!")).await;
+    for client in [&mut juliet, &mut romeo] {
+        client
+            .receives(&[&["/firstwitch'", "id='s'", "<subject>Fire Burn!</subject>"]])
+            .await;
+    }
+    // A subject with a body is something said.
+    romeo
+        .send(&format!(
+            "<message to='{COVEN}' type='groupchat'><subject>Re</subject><body>b</body></message>"
+        ))
+        .await;
+    juliet.receives(&[&["<body>b</body>"]]).await;
+    // It survives a crash, in a room that nobody is in any more.
+    let world = world.restarted();
+    let mut nurse = world.online("nurse", "broom").await;
+    nurse
+        .send(&join_with("hecate", "<history maxstanzas='1'/>"))
+        .await;
+    let received = nurse.receives_until_quiet().await;
+    assert_eq!(received.len(), 3, "{received:#?}");
+    assert!(received[0].contains("/hecate'") && !received[0].contains("code='201'"));
+    assert!(received[1].contains("<body>b</body>"));
+    assert!(received[2].contains("<subject>Fire Burn!</subject>"));
+}
+
+#[tokio::test]
+async fn occupants_whisper_to_each_other() {
+    let world = World::new();
+    let mut juliet = inside(&world, "juliet", "firstwitch").await;
+    let mut romeo = inside(&world, "romeo", "thirdwitch").await;
+    let mut nurse = world.online("nurse", "broom").await;
+    juliet.receives_until_quiet().await;
+    let whisper = |kind: &str, nick: &str| {
+        format!(
+            "<message to='{COVEN}/{nick}' id='w' type='{kind}'><body>wind</body>\
+             <x xmlns='http://jabber.org/protocol/muc#user'><invite from='god@heaven.lit'/></x></message>"
+        )
+    };
+    romeo.send(&whisper("chat", "firstwitch")).await;
+    juliet
+        .receives(&[&[
+            "from='coven@conference.example.org/thirdwitch' to='juliet@example.org/pda' id='w' type='chat'",
+            "<body>wind</body><x xmlns='http://jabber.org/protocol/muc#user'/>",
+        ]])
+        .await;
+    romeo
+        .send(&format!(
+            "<message to='{COVEN}/firstwitch' type='chat'><composing xmlns='http://jabber.org/protocol/chatstates'/></message>"
+        ))
+        .await;
+    juliet.receives(&[&["<composing ", "/thirdwitch'"]]).await;
+    romeo.send(&whisper("groupchat", "firstwitch")).await;
+    romeo.receives(&[&["type='error'", "<bad-request "]]).await;
+    romeo.send(&whisper("chat", "nobody")).await;
+    romeo
+        .receives(&[&["type='error'", "<item-not-found "]])
+        .await;
+    nurse.send(&whisper("chat", "firstwitch")).await;
+    nurse
+        .receives(&[&["type='error'", "<not-acceptable "]])
+        .await;
+    juliet.receives_nothing().await;
+    // An error comes back to whoever whispered, and nobody is thrown out for it.
+    juliet
+        .send(&format!(
+            "<message to='{COVEN}/thirdwitch' id='w' type='error'><x xmlns='http://jabber.org/protocol/muc#user'/>\
+             <error type='cancel'><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>"
+        ))
+        .await;
+    romeo
+        .receives(&[&["/firstwitch'", "type='error'", "<service-unavailable "]])
+        .await;
+    juliet.receives_nothing().await;
+}
+
+#[tokio::test]
+async fn the_clients_of_one_user_share_a_nick() {
+    let world = World::new();
+    let mut juliet = inside(&world, "juliet", "firstwitch").await;
+    let mut pda = inside(&world, "romeo", "thirdwitch").await;
+    let mut tablet = world.online("romeo", "tablet").await;
+    pda.receives_until_quiet().await;
+    tablet.send(&join("thirdwitch")).await;
+    let received = tablet.receives_until_quiet().await;
+    assert_eq!(received.len(), 3, "{received:#?}");
+    pda.receives(&[&["/thirdwitch'", "code='110'"]]).await;
+    juliet.receives_until_quiet().await;
+    // Both hear and speak.
+    tablet.send(&said("from the tablet")).await;
+    for client in [&mut juliet, &mut pda, &mut tablet] {
+        client
+            .receives(&[&["/thirdwitch'", "from the tablet"]])
+            .await;
+    }
+    juliet
+        .send(&format!(
+            "<message to='{COVEN}/thirdwitch' type='chat'><body>wind</body></message>"
+        ))
+        .await;
+    for client in [&mut pda, &mut tablet] {
+        client.receives(&[&["wind"]]).await;
+    }
+    // One goes, and the user is still there.
+    pda.send(&format!(
+        "<presence type='unavailable' to='{COVEN}/thirdwitch'/>"
+    ))
+    .await;
+    pda.receives(&[&["type='unavailable'", "code='110'"]]).await;
+    let seen = juliet.receives_until_quiet().await;
+    assert!(
+        seen.iter().all(|it| !it.contains("unavailable")),
+        "{seen:#?}"
+    );
+    tablet.receives_until_quiet().await;
+    tablet
+        .send(&format!(
+            "<presence type='unavailable' to='{COVEN}/thirdwitch'/>"
+        ))
+        .await;
+    juliet
+        .receives(&[&["type='unavailable'", "/thirdwitch'"]])
+        .await;
+}
+
+#[tokio::test]
+async fn occupants_ask_each_other_without_learning_who_it_is() {
+    let world = World::new();
+    let mut juliet = inside(&world, "juliet", "firstwitch").await;
+    let mut romeo = inside(&world, "romeo", "thirdwitch").await;
+    let mut nurse = world.online("nurse", "broom").await;
+    juliet.receives_until_quiet().await;
+    let ask = |what: &str| format!("<iq to='{COVEN}/firstwitch' id='v' type='get'>{what}</iq>");
+    romeo.send(&ask("<query xmlns='jabber:iq:version'/>")).await;
+    let asked = juliet.receives_until_quiet().await.remove(0);
+    assert!(asked.contains("from='coven@conference.example.org/thirdwitch'"));
+    assert!(asked.contains("to='juliet@example.org/pda'"), "{asked}");
+    let id = asked
+        .split("id='")
+        .nth(1)
+        .unwrap()
+        .split('\'')
+        .next()
+        .unwrap();
+    juliet
+        .send(&format!(
+            "<iq to='{COVEN}/thirdwitch' id='{id}' type='result'><query xmlns='jabber:iq:version'/></iq>"
+        ))
+        .await;
+    romeo
+        .receives(&[&[
+            "from='coven@conference.example.org/firstwitch'",
+            "id='v' type='result'",
+        ]])
+        .await;
+    // The vCard of an occupant is its account's.
+    let vcard = romeo.asks(&ask("<vCard xmlns='vcard-temp'/>")).await;
+    assert!(vcard.contains("/firstwitch'"), "{vcard}");
+    juliet.receives_nothing().await;
+    nurse.send(&ask("<query xmlns='jabber:iq:version'/>")).await;
+    nurse
+        .receives(&[&["type='error'", "<not-acceptable "]])
+        .await;
+    // An answer that nobody asked for goes nowhere.
+    juliet
+        .send(&format!(
+            "<iq to='{COVEN}/thirdwitch' id='zzzzzzzzv' type='result'/>"
+        ))
+        .await;
+    romeo.receives_nothing().await;
+}
+
+#[tokio::test]
+async fn whoever_cannot_be_reached_is_not_there_any_more() {
+    let world = World::new();
+    let mut juliet = inside(&world, "juliet", "firstwitch").await;
+    let mut romeo = inside(&world, "romeo", "thirdwitch").await;
+    juliet.receives_until_quiet().await;
+    let error = |condition: &str| {
+        format!(
+            "<message to='{COVEN}' type='error'><error type='cancel'>\
+             <{condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>"
+        )
+    };
+    // What a client does not understand is no reason.
+    romeo.send(&error("feature-not-implemented")).await;
+    juliet.receives_nothing().await;
+    romeo.send(&error("recipient-unavailable")).await;
+    juliet
+        .receives(&[&["type='unavailable'", "/thirdwitch'", "code='333'"]])
+        .await;
+    romeo.send(&said("still here")).await;
+    let received = romeo.receives_until_quiet().await;
+    assert!(
+        received.last().unwrap().contains("<not-acceptable "),
+        "{received:#?}"
+    );
+    juliet.receives_nothing().await;
+}
+
+#[tokio::test]
+async fn occupants_outlive_a_restart_with_their_sessions_and_no_crash() {
+    let world = World::new();
+    let mut juliet = inside(&world, "juliet", "firstwitch").await;
+    let mut romeo = inside(&world, "romeo", "thirdwitch").await;
+    juliet.receives_until_quiet().await;
+    let id = juliet.manage_stream().await;
+    romeo.send(&said("before")).await;
+    juliet.receives_until_quiet().await;
+    romeo.connection.close().await;
+    juliet.receives_until_quiet().await;
+    juliet.connection.detach().await;
+    world.node.store_sessions().await;
+
+    let world = world.restarted();
+    world.node.restore_sessions().await.unwrap();
+    let mut romeo = world.online("romeo", "orchard").await;
+    romeo.send(&join("thirdwitch")).await;
+    let received = romeo.receives_until_quiet().await;
+    assert!(received[0].contains("/firstwitch'"), "{received:#?}");
+    assert!(received.iter().any(|it| it.contains("<body>before</body>")));
+    let (mut juliet, _) = world.resume("juliet", &id, 1).await.unwrap();
+    juliet
+        .receives(&[
+            &["type='unavailable'", "romeo@example.org/pda"],
+            &["/thirdwitch'", "romeo@example.org/orchard"],
+            &["<r "],
+        ])
+        .await;
+    romeo.send(&said("after")).await;
+    juliet.receives(&[&["<body>after</body>"]]).await;
+
+    // A crash takes all sessions; the room, what was said, and whose it is stay.
+    let world = world.restarted();
+    let mut romeo = world.online("romeo", "orchard").await;
+    romeo.send(&join("thirdwitch")).await;
+    let received = romeo.receives_until_quiet().await;
+    assert!(received[0].contains("code='110'") && !received[0].contains("code='201'"));
+    assert!(received[0].contains("affiliation='none'"), "{received:#?}");
+    assert!(received.iter().any(|it| it.contains("<body>after</body>")));
+}
+
+#[tokio::test]
+async fn how_one_is_changes_for_everybody() {
+    let world = World::new();
+    let mut juliet = inside(&world, "juliet", "firstwitch").await;
+    let mut romeo = inside(&world, "romeo", "thirdwitch").await;
+    juliet.receives_until_quiet().await;
+    romeo
+        .send(&format!(
+            "<presence to='{COVEN}/thirdwitch' id='p'><show>xa</show>\
+             <x xmlns='http://jabber.org/protocol/muc#user'><item affiliation='owner'/></x></presence>"
+        ))
+        .await;
+    romeo
+        .receives(&[&[
+            "id='p'",
+            "<show>xa</show>",
+            "affiliation='none'",
+            "code='110'",
+        ]])
+        .await;
+    juliet
+        .receives(&[&[
+            "/thirdwitch'",
+            "<show>xa</show>",
+            "affiliation='none' jid='romeo@example.org/pda'",
+        ]])
+        .await;
+    // A client that has lost its place gets all again (§7.2.1).
+    romeo.send(&join("thirdwitch")).await;
+    let received = romeo.receives_until_quiet().await;
+    assert_eq!(received.len(), 3, "{received:#?}");
+    assert!(received[0].contains("/firstwitch'") && received[2].contains("<subject/>"));
+}
+
+#[tokio::test]
+async fn nobody_speaks_in_the_name_of_the_room() {
+    let world = World::new();
+    let mut juliet = inside(&world, "juliet", "firstwitch").await;
+    let mut romeo = inside(&world, "romeo", "thirdwitch").await;
+    juliet.receives_until_quiet().await;
+    romeo
+        .send(&format!(
+            "<message to='{COVEN}' type='groupchat' id='f'><body>b</body>\
+             <stanza-id xmlns='urn:xmpp:sid:0' id='forged' by='{COVEN}'/>\
+             <delay xmlns='urn:xmpp:delay' from='{COVEN}' stamp='2001-01-01T00:00:00Z'/>\
+             <x xmlns='http://jabber.org/protocol/muc#user'><invite from='god@heaven.lit'/></x></message>"
+        ))
+        .await;
+    let received = juliet.receives_until_quiet().await.remove(0);
+    for forged in ["forged", "<delay", "heaven", "muc#user"] {
+        assert!(!received.contains(forged), "{received}");
+    }
+    assert_eq!(received.matches("<stanza-id ").count(), 1, "{received}");
+}

@@ -13,51 +13,71 @@ use crate::error::WalkError;
 use crate::log::{ArchiveId, Entry};
 use crate::tables;
 use crate::walk::Walk;
+use crate::weight::weigh_in_room;
 
 /// Messages at entry where neither the room nor the client says how many: about what a screen shows.
 const USUAL: u32 = 20;
-/// Log entries read to find what is asked for; only messages that set a subject are passed over.
-const MOST_READ: usize = 500;
+/// Log entries read at a time.
+const PAGE: usize = 64;
+/// Log entries read to find what is asked for, where most of them are no messages: more than that is nobody's screen.
+const MOST_READ: usize = 512;
 
-/// What is to be sent, the oldest first.
+/// What is to be sent to a session, the oldest first.
 ///
 /// # Errors
 /// The store's.
-pub async fn of(walk: &Walk<'_>, wanted: &History) -> Result<Vec<Stanza>, WalkError> {
+pub async fn of(
+    walk: &Walk<'_>,
+    wanted: &History,
+    session: &FullJid,
+) -> Result<Vec<Stanza>, WalkError> {
     let Some(room) = walk.home.room.as_deref() else {
         return Ok(Vec::new());
     };
     let most = walk.node.config().rooms.history;
     let usual = room.config.max_history.unwrap_or(USUAL).min(most);
     let most = usual.min(wanted.max_stanzas.unwrap_or(usual));
-    let mut most = usize::try_from(most).unwrap_or(usize::MAX);
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
     let mut chars = wanted.max_chars.map_or(u64::MAX, u64::from);
     let mut found = Vec::new();
-    if most == 0 || chars == 0 {
-        return Ok(found);
-    }
     let since = since(wanted, walk.now).min(u64::MAX >> 16);
     let from = tables::log_key(ArchiveId(since << 16));
-    let scan = Scan::range(from, prefix_end(tables::LOG), most.min(MOST_READ)).reversed();
-    for (key, value) in walk.scan(scan).await? {
-        let Some(id) = tables::key_id(tables::LOG, &key) else {
-            continue;
-        };
-        let stanza = codec::stanza(&Entry::decode(value)?.stanza)?;
-        if subject::is_change(&stanza) {
-            continue;
+    let (mut to, mut read) = (prefix_end(tables::LOG), 0);
+    while found.len() < most && chars > 0 && read < MOST_READ {
+        let scan = Scan::range(from.clone(), to.clone(), PAGE).reversed();
+        let rows = walk.scan(scan).await?;
+        let is_last = rows.len() < PAGE;
+        read += rows.len();
+        for (key, value) in rows {
+            to = key.clone();
+            let stanza = codec::stanza(&Entry::decode(value)?.stanza)?;
+            let id = tables::key_id(tables::LOG, &key);
+            let Some(id) = id.filter(|_| is_worth_it(&stanza)) else {
+                continue;
+            };
+            let stanza = shown(walk, id, stanza).to(session.clone());
+            let length = written(&stanza).chars().count() as u64;
+            // Nothing is left out between two messages that are sent.
+            if found.len() >= most || length > chars {
+                chars = 0;
+                break;
+            }
+            chars -= length;
+            found.push(stanza);
         }
-        let stanza = shown(walk, id, stanza);
-        let length = written(&stanza).chars().count() as u64;
-        if most == 0 || length > chars {
+        if is_last {
             break;
         }
-        most -= 1;
-        chars -= length;
-        found.push(stanza);
     }
     found.reverse();
     Ok(found)
+}
+
+/// What was said. A subject is no history (§7.2.13), and markers or reactions say nothing to whoever has missed what they
+/// are about; those who want them ask the archive.
+fn is_worth_it(stanza: &Stanza) -> bool {
+    let is_said = weigh_in_room(stanza).message || stanza.has("replace", ns::CORRECTION);
+    is_said && !subject::is_change(stanza)
 }
 
 /// In milliseconds since 1970.
@@ -79,9 +99,9 @@ fn shown(walk: &Walk<'_>, id: ArchiveId, mut stanza: Stanza) -> Stanza {
     stanza
 }
 
-/// Sends it to a session.
-pub fn send(walk: &mut Walk<'_>, session: &FullJid, past: Vec<Stanza>) {
+/// Sends it.
+pub fn send(walk: &mut Walk<'_>, past: Vec<Stanza>) {
     for stanza in past {
-        walk.send(stanza.to(session.clone()));
+        walk.send(stanza);
     }
 }

@@ -132,7 +132,7 @@ async fn enter(
     join: &Join,
     codes: &[Status],
 ) -> Result<(), WalkError> {
-    let past = history::of(walk, &join.history).await?;
+    let past = history::of(walk, &join.history, &seat.jid).await?;
     let id = walk.stanza.id.clone();
     let Some((room, out)) = walk.room_and_out() else {
         return Ok(());
@@ -168,7 +168,7 @@ async fn enter(
             broadcast::to_own_session(out, occupant, &seat.jid, &own, &Said::default());
         }
     }
-    history::send(walk, &session, past);
+    history::send(walk, past);
     subject::tell(walk, &session)
 }
 

@@ -235,3 +235,92 @@ fn numbered_affiliation(value: &mut Reader) -> Result<Affiliation, Corrupt> {
         _ => Err(value.corrupt("an affiliation in it is not known here")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn jid(text: &str) -> BareJid {
+        BareJid::parse(text).unwrap()
+    }
+
+    /// No part of a value is read as the whole of it.
+    fn is_refused_when_cut<T>(value: &Bytes, read: impl Fn(Bytes) -> Result<T, Corrupt>) {
+        for end in 0..value.len() {
+            assert!(read(value.slice(..end)).is_err(), "{end}");
+        }
+    }
+
+    #[test]
+    fn a_room_of_version_1_stays_readable() {
+        let config = RoomConfig {
+            name: "N".to_owned(),
+            description: "D".to_owned(),
+            lang: "en".to_owned(),
+            persistent: true,
+            password: Some("p".to_owned()),
+            whois: WhoIs::Anyone,
+            private_messages: Allowed::Moderators,
+            presence_broadcast: PresenceBroadcast {
+                visitors: false,
+                ..PresenceBroadcast::ALL
+            },
+            max_users: Some(7),
+            pubsub: "x".to_owned(),
+            voice_request_seconds: 8,
+            slow_mode_seconds: 9,
+            ..RoomConfig::default()
+        };
+        let mut before = Room::new(jid("a@b"), Timestamp(5), config);
+        before.locked = true;
+        let golden = b"\x01\0\0\0\x03a@b\0\0\0\0\0\0\0\x05\0\0\x06\x67\x02\x03\x07\0\0\0\x07\xff\xff\xff\xff\
+            \0\0\0\x08\0\0\0\x09\0\0\0\x01N\0\0\0\x01D\0\0\0\x02en\0\0\0\x01p\0\0\0\x01x";
+        let value = encode_room(&before);
+        assert_eq!(&value[..], golden);
+        let after = room(Bytes::from_static(golden)).unwrap();
+        assert_eq!(after.config, before.config);
+        assert!(after.locked && after.creator == before.creator);
+        assert_eq!(after.created_at, before.created_at);
+        is_refused_when_cut(&value, room);
+    }
+
+    #[test]
+    fn the_other_rows_of_version_1_stay_readable() {
+        let about = Subject {
+            at: Timestamp(6),
+            stanza: Bytes::from_static(b"<message/>"),
+        };
+        assert_eq!(
+            &encode_subject(&about)[..],
+            b"\x01\0\0\0\0\0\0\0\x06<message/>"
+        );
+        assert_eq!(subject(encode_subject(&about)), Ok(about));
+        let banned = Affiliate {
+            affiliation: Affiliation::Outcast,
+            nick: None,
+            reason: Some("why".into()),
+        };
+        let value = encode_affiliate(&banned);
+        assert_eq!(&value[..], b"\x01\0\0\0\0\0\0\0\0\x03why");
+        assert_eq!(affiliate(value.clone()), Ok(banned));
+        is_refused_when_cut(&value, affiliate);
+        let address = FullJid::parse("coven@c/hag").unwrap();
+        let seat = Seat {
+            jid: FullJid::parse("a@b/c").unwrap(),
+            presence: Bytes::from_static(b"<presence/>"),
+        };
+        let there = Occupant {
+            address: address.clone(),
+            affiliation: Affiliation::Owner,
+            role: Role::Moderator,
+            seats: [seat].into(),
+        };
+        let value = encode_occupant(&there);
+        assert_eq!(
+            &value[..],
+            b"\x01\x04\x03\0\0\0\x01\0\0\0\x05a@b/c\0\0\0\x0b<presence/>"
+        );
+        assert_eq!(occupant(address.clone(), value.clone()), Ok(there));
+        is_refused_when_cut(&value, |value| occupant(address.clone(), value));
+    }
+}
