@@ -11,6 +11,7 @@ use crate::config::Keep;
 use crate::conversations::{self, Covered};
 use crate::devices;
 use crate::error::WalkError;
+use crate::ext::muc::{expiry, room};
 use crate::home::HomeState;
 use crate::log::ArchiveId;
 use crate::node::Node;
@@ -75,6 +76,12 @@ impl Node {
             let Ok(jid) = BareJid::parse(partition.as_str()) else {
                 continue;
             };
+            if room::is_room_address(self, &jid) {
+                if let Err(error) = expiry::visit(self, partition, &jid).await {
+                    tracing::warn!(%error, "retention could not tidy a room");
+                }
+                continue;
+            }
             // First: an entry that only a lost device lacked can go on the same visit.
             if let Err(error) = devices::expire(self, partition, &jid).await {
                 tracing::warn!(%error, "an account's devices could not be looked through");

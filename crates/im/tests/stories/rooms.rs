@@ -1,6 +1,10 @@
 //! Many talk with each other in a room (XEP-0045).
 
-use crate::harness::{Client, World};
+use std::sync::Arc;
+
+use crate::harness::{Client, World, config};
+use posthaste_im::config::Keep;
+use posthaste_kv::memory::MemoryKv;
 
 const COVEN: &str = "coven@conference.example.org";
 
@@ -551,4 +555,136 @@ async fn nobody_speaks_in_the_name_of_the_room() {
         assert!(!received.contains(forged), "{received}");
     }
     assert_eq!(received.matches("<stanza-id ").count(), 1, "{received}");
+}
+
+#[tokio::test]
+async fn a_room_without_anybody_after_a_crash_waits_for_them_and_then_goes() {
+    let world = World::new();
+    let mut juliet = inside(&world, "juliet", "firstwitch").await;
+    juliet.send(&said("before")).await;
+    juliet.receives_until_quiet().await;
+    let world = world.restarted();
+    world.sweep().await;
+    let mut nurse = world.online("nurse", "broom").await;
+    let rooms = "<iq type='get' id='i' to='conference.example.org'><query xmlns='http://jabber.org/protocol/disco#items'/></iq>";
+    assert!(nurse.asks(rooms).await.contains(COVEN));
+    world.pass_seconds(601).await;
+    world.sweep().await;
+    assert!(!nurse.asks(rooms).await.contains(COVEN));
+    nurse.send(&join("hecate")).await;
+    let received = nurse.receives_until_quiet().await;
+    assert!(received[0].contains("code='201'"), "{received:#?}");
+    assert_eq!(received.len(), 2, "nothing of the old room: {received:#?}");
+}
+
+#[tokio::test]
+async fn what_was_said_long_ago_leaves_the_room() {
+    let mut config = config();
+    config.hosts[0].keep = Keep::Days(2);
+    let world = World::with(config, Arc::new(MemoryKv::new()));
+    let mut juliet = inside(&world, "juliet", "firstwitch").await;
+    juliet.send(&said("old")).await;
+    world.pass_seconds(86_400).await;
+    juliet.send(&said("new")).await;
+    world.pass_seconds(86_401).await;
+    world.sweep().await;
+    let mut nurse = world.online("nurse", "broom").await;
+    nurse.send(&join("hecate")).await;
+    assert_eq!(nurse.bodies().await, ["new"]);
+}
+
+#[tokio::test]
+async fn nobody_makes_more_rooms_than_the_server_lets_one_make() {
+    let mut config = config();
+    config.rooms.rooms_per_user = 2;
+    let world = World::with(config, Arc::new(MemoryKv::new()));
+    let mut juliet = world.online("juliet", "balcony").await;
+    let enter = |room: &str, kind: &str| {
+        format!(
+            "<presence to='{room}@conference.example.org/j'{kind}><x xmlns='http://jabber.org/protocol/muc'/></presence>"
+        )
+    };
+    for room in ["one", "two"] {
+        juliet.send(&enter(room, "")).await;
+        juliet.receives(&[&["code='201'"], &["<subject/>"]]).await;
+    }
+    juliet.send(&enter("three", "")).await;
+    juliet
+        .receives(&[&["type='error'", "<resource-constraint "]])
+        .await;
+    // One that is gone makes room.
+    juliet.send(&enter("one", " type='unavailable'")).await;
+    juliet.receives_until_quiet().await;
+    juliet.send(&enter("three", "")).await;
+    juliet.receives(&[&["code='201'"], &["<subject/>"]]).await;
+}
+
+#[tokio::test]
+async fn a_full_room_takes_nobody_but_those_who_run_it() {
+    let mut config = config();
+    config.rooms.occupants = 1;
+    let world = World::with(config, Arc::new(MemoryKv::new()));
+    let mut juliet = inside(&world, "juliet", "firstwitch").await;
+    let mut romeo = world.online("romeo", "orchard").await;
+    romeo.send(&join("thirdwitch")).await;
+    romeo
+        .receives(&[&[
+            "type='error'",
+            "<error type='wait'",
+            "<service-unavailable ",
+        ]])
+        .await;
+    let mut tablet = world.online("juliet", "tablet").await;
+    tablet.send(&join("firstwitch")).await;
+    assert_eq!(tablet.receives_until_quiet().await.len(), 2);
+    juliet.receives_until_quiet().await;
+}
+
+#[tokio::test]
+async fn a_room_keeps_no_presence_of_any_length() {
+    let world = World::new();
+    let mut juliet = world.online("juliet", "balcony").await;
+    let long = "x".repeat(8 * 1024);
+    juliet
+        .send(&format!(
+            "<presence to='{COVEN}/firstwitch'><status>{long}</status><x xmlns='http://jabber.org/protocol/muc'/></presence>"
+        ))
+        .await;
+    juliet
+        .receives(&[&["type='error'", "<policy-violation "]])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn everybody_hears_everything_in_the_same_order() {
+    let world = World::new();
+    let mut clients = Vec::new();
+    for n in 0..6 {
+        let user = format!("witch{n}");
+        world.add_account(&user);
+        clients.push(inside(&world, &user, &user).await);
+    }
+    for client in &mut clients {
+        client.receives_until_quiet().await;
+    }
+    let mut speaking = Vec::new();
+    for mut client in clients {
+        speaking.push(tokio::spawn(async move {
+            for n in 0..20 {
+                client.send(&said(&format!("{}-{n}", client.bare()))).await;
+                tokio::task::yield_now().await;
+            }
+            client
+        }));
+    }
+    let mut heard = Vec::new();
+    let mut clients = Vec::new();
+    for task in speaking {
+        clients.push(task.await.unwrap());
+    }
+    for client in &mut clients {
+        heard.push(client.bodies().await);
+    }
+    assert_eq!(heard[0].len(), 120);
+    assert!(heard.windows(2).all(|two| two[0] == two[1]));
 }

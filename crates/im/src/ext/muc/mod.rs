@@ -9,6 +9,7 @@
 mod admin;
 pub mod broadcast;
 pub mod directory;
+pub mod expiry;
 pub mod history;
 mod iq;
 mod join;
