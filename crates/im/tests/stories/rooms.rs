@@ -117,7 +117,9 @@ async fn a_nick_is_one_persons_and_can_be_changed() {
     let mut juliet = inside(&world, "juliet", "firstwitch").await;
     let mut romeo = world.online("romeo", "orchard").await;
     romeo.send(&join("firstwitch")).await;
-    romeo.receives(&[&["type='error'", "<conflict "]]).await;
+    // Clients know by the `<x/>` that it is the answer of a room.
+    let x = "<x xmlns='http://jabber.org/protocol/muc'/>";
+    romeo.receives(&[&["type='error'", "<conflict ", x]]).await;
     romeo.send(&join("thirdwitch")).await;
     romeo.receives_until_quiet().await;
     juliet.receives_until_quiet().await;

@@ -37,6 +37,7 @@ use posthaste_proto::jid::{BareJid, FullJid, Jid};
 use posthaste_proto::ns;
 use posthaste_proto::stanza::{IqType, Kind, MessageType, PresenceType, Stanza};
 use posthaste_proto::xep::muc::Join;
+use posthaste_proto::xml::Element;
 
 use super::Ext;
 use crate::error::WalkError;
@@ -86,8 +87,23 @@ pub(super) type Outcome = Result<(Ticket, Vec<Envelope>), (Stanza, WalkError)>;
 pub async fn receive(node: &Node, to: &Jid, stanza: Stanza) -> Outcome {
     match to.local() {
         None => service::receive(node, to, stanza).await,
-        Some(_) => visit(node, &to.to_bare(), stanza).await,
+        Some(_) => match visit(node, &to.to_bare(), stanza).await {
+            Err((stanza, error)) if matches!(stanza.kind, Kind::Presence(_)) => {
+                Ok((Ticket::DURABLE, not_let_in(node, &stanza, error)))
+            }
+            outcome => outcome,
+        },
     }
+}
+
+/// The refusal of a presence says by its `<x/>` that it is about a room (§7.2.5 to §7.2.10, §7.6): clients look for that
+/// where they wait for the answer to their entering.
+fn not_let_in(node: &Node, stanza: &Stanza, error: WalkError) -> Vec<Envelope> {
+    let mut refusal = node.refuse(stanza, error);
+    for envelope in &mut refusal {
+        envelope.stanza.push_child(&Element::new("x", ns::MUC));
+    }
+    refusal
 }
 
 /// A walk through a room's home. What the room says reaches everybody in the order in which it was said: it is brought
