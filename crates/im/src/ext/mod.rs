@@ -89,6 +89,7 @@ pub const ALL: &[&Ext] = &[
     &mam::EXT,
     &mam::PREFS_EXT,
     &muc::EXT,
+    &muc::slow_mode::EXT,
     &client_access::EXT,
 ];
 

@@ -7,7 +7,7 @@ use posthaste_proto::xep::muc::{Item, Role, User};
 use posthaste_proto::xml::Element;
 
 use super::occupants::Occupant;
-use super::{broadcast, not_an_occupant, subject};
+use super::{broadcast, not_an_occupant, slow_mode, subject};
 use crate::error::WalkError;
 use crate::ext::carbons;
 use crate::log::Entry;
@@ -28,8 +28,12 @@ pub(super) async fn say(walk: &mut Walk<'_>, from: &FullJid) -> Result<(), WalkE
             .into());
     }
     let author = author(occupant, from);
-    let archiving = room.config.archiving;
-    walk.stanza.from = Some(occupant.address.clone().into());
+    let (archiving, address) = (room.config.archiving, occupant.address.clone());
+    // The last that may refuse it: what was refused has not been said.
+    if let Some(room) = walk.home.room.as_deref_mut() {
+        slow_mode::admits(room, from.to_bare(), &walk.stanza, walk.now)?;
+    }
+    walk.stanza.from = Some(address.into());
     walk.stanza.to = None;
     strip_forged(walk);
     if walk.stanza.id.is_none() {

@@ -23,6 +23,7 @@ mod private;
 pub mod restart;
 pub mod room;
 pub mod service;
+pub mod slow_mode;
 mod stored;
 mod subject;
 mod voice;
@@ -118,9 +119,17 @@ async fn visit(node: &Node, jid: &BareJid, stanza: Stanza) -> Outcome {
     let request = (stanza.kind == Kind::Iq(IqType::Set)).then(|| stanza.clone());
     let before = state.room.as_ref().map(|room| room.line.clone());
     let listed = directory::Entry::of(&state);
+    let addresses = (stanza.from.clone(), stanza.to.clone());
     let mut walk = Walk::new(node, &home, &mut state, stanza, None);
     let outcome = received(&mut walk).await;
-    let (mut ticket, out) = walk.finish(outcome).await?;
+    let (mut ticket, out) = match walk.finish(outcome).await {
+        Ok(finished) => finished,
+        Err((mut stanza, error)) => {
+            // The error is for whoever sent it, as whom the room would have said it.
+            (stanza.from, stanza.to) = addresses;
+            return Err((stanza, error));
+        }
+    };
     let now_listed = directory::Entry::of(&state);
     if listed != now_listed {
         let filed = directory::file(node, jid, listed.as_ref(), now_listed.as_ref());

@@ -10,6 +10,7 @@ use posthaste_proto::xep::muc::{Affiliation, Role, RoomConfig};
 
 use super::occupants::Occupants;
 use super::restart;
+use super::slow_mode::Spoken;
 use super::stored;
 use crate::clock::Timestamp;
 use crate::config::ServiceKind;
@@ -77,6 +78,8 @@ pub struct Room {
     pub subject: Option<Subject>,
     /// Who is there. Memory alone knows.
     pub occupants: Occupants,
+    /// Who has spoken lately, where that matters. Memory alone knows.
+    pub(super) spoken: Spoken,
     /// Whoever has had the room waits here until what the room said before has been brought to everybody.
     pub(super) line: Arc<tokio::sync::Mutex<()>>,
 }
@@ -92,6 +95,7 @@ impl Room {
             affiliations: BTreeMap::new(),
             subject: None,
             occupants: Occupants::default(),
+            spoken: Spoken::default(),
             line: Arc::default(),
         }
     }
@@ -198,6 +202,7 @@ pub async fn reload(node: &Node, state: &mut HomeState) -> Result<(), WalkError>
     if let (Some(room), Some(before)) = (&mut state.room, before) {
         room.occupants = before.occupants;
         room.line = before.line;
+        room.spoken = before.spoken;
     }
     Ok(())
 }
