@@ -57,6 +57,17 @@ impl Outbox {
         }
     }
 
+    /// As [`Outbox::element`], for one that is put together by appending it.
+    pub(crate) fn element_by(&mut self, write: &mut dyn FnMut(&mut Vec<u8>)) {
+        if self.web_socket {
+            let mut xml = Vec::new();
+            write(&mut xml);
+            self.element(&xml);
+        } else {
+            write(self.buffer());
+        }
+    }
+
     /// Appends the answer to a WebSocket ping.
     pub(crate) fn pong(&mut self, echo: &[u8]) {
         websocket::encode(self.buffer(), Opcode::Pong, echo, None);

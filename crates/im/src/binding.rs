@@ -11,6 +11,7 @@ use thiserror::Error;
 use crate::catch_up;
 use crate::codec;
 use crate::connection::Connection;
+use crate::copies::Xml;
 use crate::devices::{self, Introduction};
 use crate::error::WalkError;
 use crate::home::{Attendee, HomeState};
@@ -270,8 +271,12 @@ impl Node {
         errors
     }
 
-    fn undeliverable(&self, xml: Option<bytes::Bytes>) -> Vec<Envelope> {
-        let Some(stanza) = xml.and_then(|xml| codec::stanza(&xml).ok()) else {
+    fn undeliverable(&self, xml: Option<Xml>) -> Vec<Envelope> {
+        // Requests are nobody else's.
+        let Some(Xml::Own(xml)) = xml else {
+            return Vec::new();
+        };
+        let Ok(stanza) = codec::stanza(&xml) else {
             return Vec::new();
         };
         match stanza.kind {

@@ -10,6 +10,7 @@ use posthaste_proto::ns;
 use posthaste_proto::xml::Element;
 
 use crate::codec;
+use crate::copies::Xml;
 use crate::devices::of_session;
 use crate::error::WalkError;
 use crate::ext::{carbons, mam};
@@ -161,7 +162,7 @@ async fn page(
         }
         let entry = Entry::decode(value)?;
         if let Some(item) = take(state, session, lag, id, &entry)? {
-            filled += item.xml.as_ref().map_or(0, Bytes::len);
+            filled += item.xml.as_ref().map_or(0, Xml::len);
             session.state().push_caught_up(item);
         }
         lag.at = id;
@@ -275,7 +276,7 @@ fn take(
     let xml = carbons::shown_as(form, &state.jid, &session.jid, &stanza, shown_id);
     Ok(Some(Item {
         what: What::Logged { id, form, waits },
-        xml: Some(xml),
+        xml: Some(xml.into()),
         hold: false,
     }))
 }

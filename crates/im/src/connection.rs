@@ -25,6 +25,7 @@ use posthaste_proto::xml::Element;
 
 use crate::catch_up;
 use crate::clock::Timestamp;
+use crate::copies::Xml;
 use crate::ext::mam;
 use crate::home::Home;
 use crate::node::Node;
@@ -38,6 +39,12 @@ pub trait Wire {
     fn room(&self) -> usize;
     /// Takes one element, in the default namespace `jabber:client`.
     fn element(&mut self, xml: &[u8]);
+    /// As [`Wire::element`], for one that is put together by appending it to where it goes.
+    fn element_by(&mut self, write: &mut dyn FnMut(&mut Vec<u8>)) {
+        let mut xml = Vec::new();
+        write(&mut xml);
+        self.element(&xml);
+    }
 }
 
 /// What [`Connection::poll_outbound`] asks of its caller.
@@ -146,7 +153,7 @@ impl Connection {
             reply.to = Some(self.jid().clone().into());
             let item = Item {
                 what: What::Passing,
-                xml: Some(reply.encode()),
+                xml: Some(reply.encode().into()),
                 hold: false,
             };
             // Without room the client learns nothing, as if the network had lost the error.
@@ -300,7 +307,12 @@ impl Connection {
         while wire.room() > 0
             && let Next::Write(xml) = state.next_to_write()
         {
-            wire.element(&xml);
+            match &xml {
+                Xml::Own(xml) => wire.element(xml),
+                Xml::Shared(shared) => {
+                    wire.element_by(&mut |out| shared.write(&self.session.jid, out));
+                }
+            }
             state.wrote();
         }
         if wire.room() > 0 && state.wants_ack() {

@@ -3,8 +3,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-
+use crate::copies::Xml;
 use crate::session::{Item, What};
 
 /// Items held for one client: the presence of about as many contacts and occupants as one looks at.
@@ -75,15 +74,18 @@ impl Held {
 }
 
 fn length(item: &Item) -> usize {
-    item.xml.as_ref().map_or(0, Bytes::len)
+    item.xml.as_ref().map_or(0, Xml::len)
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use posthaste_proto::jid::FullJid;
+
     use super::*;
 
     fn item(what: What, xml: &str) -> Item {
-        let xml = Some(Bytes::copy_from_slice(xml.as_bytes()));
+        let xml = Some(Bytes::copy_from_slice(xml.as_bytes()).into());
         Item {
             what,
             xml,
@@ -98,7 +100,8 @@ mod tests {
     fn texts(held: &mut Held) -> Vec<String> {
         let released = held.release().into_iter();
         released
-            .map(|item| String::from_utf8(item.xml.unwrap().to_vec()).unwrap())
+            .map(|item| item.xml.unwrap().whole(&FullJid::parse("a@b/c").unwrap()))
+            .map(|xml| String::from_utf8(xml.to_vec()).unwrap())
             .collect()
     }
 

@@ -18,6 +18,7 @@ pub mod config;
 pub mod connection;
 pub mod contacts;
 pub mod conversations;
+pub mod copies;
 pub mod devices;
 pub mod error;
 pub mod ext;

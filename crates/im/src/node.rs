@@ -152,16 +152,23 @@ impl Node {
         SessionId(self.next_session.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn part(&self, jid: &BareJid) -> &Part {
+    fn part(&self, jid: &str) -> &Part {
         // The mask keeps the index within PARTS, on machines of any word size.
         let hash = self.hasher.hash_one(jid) & (PARTS as u64 - 1);
         &self.homes[usize::try_from(hash).unwrap_or(0)]
     }
 
+    /// The home of a session's account, if it is in the table.
+    pub(crate) fn home_of(&self, session: &FullJid) -> Option<Arc<Home>> {
+        let part = self.part(session.bare_str());
+        let part = part.lock().unwrap_or_else(PoisonError::into_inner);
+        part.get(session.bare_str()).cloned()
+    }
+
     /// The home of a bare JID, loaded or not.
     pub fn home(&self, jid: &BareJid) -> Arc<Home> {
         let mut part = self
-            .part(jid)
+            .part(jid.as_str())
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if let Some(home) = part.get(jid) {

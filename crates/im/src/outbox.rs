@@ -71,9 +71,8 @@ pub async fn load(node: &Node, partition: &Partition) -> Result<Vec<Envelope>, W
             }
             let (_, reader) = Reader::open("outbox entry", value, VERSION)?;
             unsent.push(Envelope {
-                stanza: codec::stanza(&reader.rest())?,
-                hops: 0,
                 stored: Some(stored),
+                ..Envelope::new(codec::stanza(&reader.rest())?)
             });
         }
         if is_last {

@@ -223,7 +223,7 @@ async fn received_message(walk: &mut Walk<'_>, kind: MessageType) -> Result<(), 
 }
 
 /// What a message that is not in the log is in a queue: a notice of an item makes an older one of the same item moot.
-fn passing(stanza: &Stanza, kind: MessageType) -> What {
+pub(crate) fn passing(stanza: &Stanza, kind: MessageType) -> What {
     let event = stanza.child("event", ns::PUBSUB_EVENT);
     let Some(event) = event.filter(|_| kind == MessageType::Headline) else {
         return What::Passing;
@@ -355,6 +355,17 @@ fn strip_forged(walk: &mut Walk<'_>) {
             _ => false,
         }
     });
+}
+
+/// Is there something that [`strip_forged`] would take away in one home or another? What a room says of itself is not.
+pub(crate) fn may_be_forged(stanza: &Stanza, room: &Jid) -> bool {
+    stanza.children().any(|child| match (child.ns, child.name) {
+        (ns::STANZA_ID, "stanza-id") => !child
+            .to_element()
+            .is_ok_and(|id| id.attr("by") == Some(room.bare_str())),
+        (ns::DELAY | ns::CARBONS, _) => true,
+        _ => false,
+    })
 }
 
 /// A session has ended, by its own word, by an error or because it was not resumed in time.

@@ -2,9 +2,10 @@
 //! no home ever waits for another one. This is where a cluster's bus will stand; on one node it is a function call.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use posthaste_kv::Ticket;
-use posthaste_proto::jid::Jid;
+use posthaste_proto::jid::{FullJid, Jid};
 use posthaste_proto::stanza::Stanza;
 
 use crate::error::WalkError;
@@ -23,6 +24,8 @@ pub struct Envelope {
     pub hops: u8,
     /// Where it is stored until it has arrived, if it is.
     pub stored: Option<Stored>,
+    /// The sessions that it goes to instead of its `to`, if they are many.
+    pub many: Option<Arc<[FullJid]>>,
 }
 
 /// Where the stanzas to an address are handled.
@@ -69,7 +72,15 @@ impl Node {
     }
 
     async fn bring(&self, envelope: Envelope) -> (Ticket, Vec<Envelope>) {
-        let Envelope { stanza, stored, .. } = envelope;
+        let Envelope {
+            stanza,
+            stored,
+            many,
+            ..
+        } = envelope;
+        if let Some(many) = many {
+            return self.bring_copies(stanza, &many).await;
+        }
         let Some(to) = stanza.to.clone() else {
             tracing::error!("a stanza without an address came to the router: dropped");
             return (Ticket::DURABLE, Vec::new());
@@ -93,24 +104,37 @@ impl Node {
     pub(crate) async fn bring_in_order(&self, out: Vec<Envelope>) -> (Ticket, Vec<Envelope>) {
         let (mut covering, mut caused) = (Ticket::DURABLE, Vec::new());
         for (walks, envelope) in out.into_iter().enumerate() {
-            let place = envelope.stanza.to.clone().map(|to| (self.place(&to), to));
-            match place {
-                Some((Place::Home, to)) => {
-                    let outcome = self.bring_home(&to, envelope.stanza).await;
-                    let (ticket, more) = self.brought(outcome, envelope.stored);
-                    covering = covering.max(ticket);
-                    caused.extend(more);
-                }
-                Some((Place::Beyond, to)) => {
-                    caused.extend(self.send_beyond(&to, envelope.stanza, envelope.stored));
-                }
-                Some((Place::Host | Place::Service, _)) | None => caused.push(envelope),
-            }
+            let (ticket, more) = match envelope {
+                Envelope {
+                    many: Some(many),
+                    stanza,
+                    ..
+                } => self.bring_copies(stanza, &many).await,
+                single => self.bring_to_account(single).await,
+            };
+            covering = covering.max(ticket);
+            caused.extend(more);
             if (walks + 1) % WALKS_PER_TURN == 0 {
                 tokio::task::yield_now().await;
             }
         }
         (covering, caused)
+    }
+
+    /// Brings a stanza to the account or beyond the border; what is for anybody else is answered.
+    pub(crate) async fn bring_to_account(&self, envelope: Envelope) -> (Ticket, Vec<Envelope>) {
+        let place = envelope.stanza.to.clone().map(|to| (self.place(&to), to));
+        match place {
+            Some((Place::Home, to)) => {
+                let outcome = self.bring_home(&to, envelope.stanza).await;
+                self.brought(outcome, envelope.stored)
+            }
+            Some((Place::Beyond, to)) => {
+                let caused = self.send_beyond(&to, envelope.stanza, envelope.stored);
+                (Ticket::DURABLE, caused)
+            }
+            Some((Place::Host | Place::Service, _)) | None => (Ticket::DURABLE, vec![envelope]),
+        }
     }
 
     fn brought(
@@ -181,6 +205,15 @@ impl Envelope {
             stanza,
             hops: 0,
             stored: None,
+            many: None,
+        }
+    }
+
+    /// One stanza that sets out to many sessions ([`crate::copies`]).
+    pub fn to_many(stanza: Stanza, many: Arc<[FullJid]>) -> Envelope {
+        Envelope {
+            many: Some(many),
+            ..Envelope::new(stanza)
         }
     }
 }

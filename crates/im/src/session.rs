@@ -15,6 +15,7 @@ use posthaste_proto::jid::{BareJid, FullJid};
 use posthaste_proto::stream::sm;
 
 use crate::clock::Timestamp;
+use crate::copies::Xml;
 use crate::heard::Heard;
 use crate::held::Held;
 use crate::log::ArchiveId;
@@ -106,7 +107,7 @@ pub struct Item {
     /// What it is.
     pub what: What,
     /// Its bytes; `None` when they must be read from the log first.
-    pub xml: Option<Bytes>,
+    pub xml: Option<Xml>,
     /// May it be held back while the client is inactive (XEP-0352)?
     pub hold: bool,
 }
@@ -327,7 +328,7 @@ impl State {
     }
 
     fn enqueue(&mut self, mut item: Item, limits: QueueLimits) -> Pushed {
-        let bytes = item.xml.as_ref().map_or(0, Bytes::len);
+        let bytes = item.xml.as_ref().map_or(0, Xml::len);
         // One stanza always fits, or a long answer would never come; its length is bounded by what may be stored.
         let is_crowded = self.held_bytes > 0 && self.held_bytes + bytes > limits.bytes;
         let full = self.items.len() >= limits.items || is_crowded;
@@ -362,7 +363,7 @@ impl State {
             What::Passing | What::Iq if full => return Pushed::Refused,
             What::Passing | What::Said { .. } | What::Iq => {}
         }
-        self.held_bytes += item.xml.as_ref().map_or(0, Bytes::len);
+        self.held_bytes += item.xml.as_ref().map_or(0, Xml::len);
         self.items.push_back(item);
         Pushed::Queued
     }
@@ -607,7 +608,7 @@ impl State {
         for item in self.items.iter_mut().skip(unacked) {
             if item.what == what && item.xml.is_none() {
                 self.held_bytes += xml.len();
-                item.xml = Some(xml.clone());
+                item.xml = Some(xml.clone().into());
                 return;
             }
         }
@@ -655,7 +656,7 @@ impl State {
 
     /// Adds what catching up found. Not refused: the caller asked for [`State::room`] first.
     pub fn push_caught_up(&mut self, item: Item) {
-        self.held_bytes += item.xml.as_ref().map_or(0, Bytes::len);
+        self.held_bytes += item.xml.as_ref().map_or(0, Xml::len);
         self.items.push_back(item);
     }
 
@@ -751,12 +752,12 @@ impl State {
 }
 
 /// What to do next for the writer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Next {
     /// The queue is empty.
     Nothing,
     /// The bytes must come from the log first.
     Load,
     /// Write these bytes, then call [`State::wrote`].
-    Write(Bytes),
+    Write(Xml),
 }

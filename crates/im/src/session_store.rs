@@ -139,7 +139,7 @@ fn snapshot(attendee: &Attendee, now: Timestamp) -> Option<Stored> {
                 waits,
                 query: state.query_name(query).map(|name| name.to_string()),
             }),
-            (_, Some(xml)) => Some(StoredItem::Whole(xml.clone())),
+            (_, Some(xml)) => Some(StoredItem::Whole(xml.whole(&attendee.session.jid))),
             (_, None) => None,
         });
     Some(Stored {
@@ -227,7 +227,7 @@ fn revive(node: &Node, state: &mut HomeState, stored: Stored, jid: FullJid) {
             }
             StoredItem::Whole(xml) => Item {
                 what: What::Passing,
-                xml: Some(xml),
+                xml: Some(xml.into()),
                 hold: false,
             },
         };

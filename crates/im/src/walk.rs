@@ -16,6 +16,7 @@ use crate::clock::Timestamp;
 use crate::codec;
 use crate::config::Keep;
 use crate::conversations;
+use crate::copies::Xml;
 use crate::error::WalkError;
 use crate::ext::mam::elsewhere;
 use crate::ext::muc::room::Room;
@@ -205,7 +206,7 @@ impl<'a> Walk<'a> {
             session.clone(),
             Item {
                 what,
-                xml: Some(xml),
+                xml: Some(xml.into()),
                 hold,
             },
         ));
@@ -217,7 +218,7 @@ impl<'a> Walk<'a> {
             session.clone(),
             Item {
                 what,
-                xml: Some(xml),
+                xml: Some(xml.into()),
                 hold,
             },
         ));
@@ -250,9 +251,8 @@ impl<'a> Walk<'a> {
             id,
         });
         self.out.push(Envelope {
-            stanza,
-            hops: 0,
             stored,
+            ..Envelope::new(stanza)
         });
     }
 
@@ -371,8 +371,8 @@ impl<'a> Walk<'a> {
 
 /// A slow reader's queue has no room. The sender of a request is told; presence and typing have lost nothing that the
 /// next one does not bring.
-pub fn refused_by_queue(node: &Node, what: What, xml: Option<Bytes>) -> Vec<Envelope> {
-    let (What::Iq, Some(xml)) = (what, xml) else {
+pub fn refused_by_queue(node: &Node, what: What, xml: Option<Xml>) -> Vec<Envelope> {
+    let (What::Iq, Some(Xml::Own(xml))) = (what, xml) else {
         return Vec::new();
     };
     let Ok(stanza) = codec::stanza(&xml) else {

@@ -449,4 +449,8 @@ impl Wire for OutboxWire<'_> {
     fn element(&mut self, xml: &[u8]) {
         self.outbox.element(xml);
     }
+
+    fn element_by(&mut self, write: &mut dyn FnMut(&mut Vec<u8>)) {
+        self.outbox.element_by(write);
+    }
 }

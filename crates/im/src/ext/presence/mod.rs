@@ -152,7 +152,7 @@ fn notify(walk: &mut Walk<'_>) {
 
 /// XEP-0352: how contacts are can wait until somebody looks, but not what answers the client: an error, or that it is in
 /// the room that it asked to join (XEP-0045 §7.2.2: status 110).
-fn may_be_held(presence: &Stanza) -> bool {
+pub(crate) fn may_be_held(presence: &Stanza) -> bool {
     let answers_it = || {
         let x = presence.child("x", ns::MUC_USER)?.to_element().ok()?;
         let mut statuses = x.children().filter(|child| child.name() == "status");
@@ -162,7 +162,7 @@ fn may_be_held(presence: &Stanza) -> bool {
 }
 
 /// A queue keeps only the newest presence of each sender.
-fn presence_of(sender: &Jid) -> What {
+pub(crate) fn presence_of(sender: &Jid) -> What {
     let mut hasher = DefaultHasher::new();
     sender.as_str().hash(&mut hasher);
     What::Presence {
