@@ -1,5 +1,7 @@
 //! What goes to many: the only place where something is made for every occupant. All get the same content; only the
-//! address differs.
+//! address differs, so that one stanza is made for all of them ([`crate::copies`]).
+
+use std::sync::Arc;
 
 use posthaste_proto::jid::FullJid;
 use posthaste_proto::stanza::Stanza;
@@ -12,13 +14,8 @@ use crate::error::WalkError;
 use crate::router::Envelope;
 
 /// A message to every session in the room.
-pub fn message(room: &Room, out: &mut Vec<Envelope>, stanza: &Stanza) {
-    out.reserve(room.occupants.sessions());
-    for occupant in room.occupants.iter() {
-        for seat in &occupant.seats {
-            out.push(Envelope::new(stanza.clone().to(seat.jid.clone())));
-        }
-    }
+pub fn message(room: &mut Room, out: &mut Vec<Envelope>, stanza: &Stanza) {
+    out.push(Envelope::to_many(stanza.clone(), room.occupants.audience()));
 }
 
 /// A message to everybody in the room who may see real addresses.
@@ -66,18 +63,14 @@ pub fn to_others(
         let x = presence::extended(occupant, shows_jids, false, said);
         stanza.clone().with_child(&x.to_element())
     };
-    let (plain, full) = (view(false), view(true));
-    for other in room.occupants.iter() {
-        if other.address == occupant.address {
-            continue;
-        }
-        let view = if room.shows_jids_to(other.role) {
-            &full
-        } else {
-            &plain
-        };
-        for seat in &other.seats {
-            out.push(Envelope::new(view.clone().to(seat.jid.clone())));
+    for shows_jids in [false, true] {
+        let others = room.occupants.iter().filter(|other| {
+            other.address != occupant.address && room.shows_jids_to(other.role) == shows_jids
+        });
+        let seats = others.flat_map(|other| &other.seats);
+        let sessions: Arc<[FullJid]> = seats.map(|seat| seat.jid.clone()).collect();
+        if !sessions.is_empty() {
+            out.push(Envelope::to_many(view(shows_jids), sessions));
         }
     }
 }

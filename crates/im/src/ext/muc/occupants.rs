@@ -4,6 +4,7 @@
 //! session is the one that others see. Thousands must fit: all addresses are shared, and a presence is stored once.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use posthaste_proto::jid::{BareJid, FullJid};
@@ -61,6 +62,8 @@ pub struct Occupants {
     by_address: BTreeMap<FullJid, Occupant>,
     /// Which occupant a session is.
     seated: HashMap<FullJid, FullJid>,
+    /// All sessions, as long as they stay the same: a message to everybody takes no time for each of them here.
+    audience: Option<Arc<[FullJid]>>,
 }
 
 impl Occupants {
@@ -77,6 +80,18 @@ impl Occupants {
     /// Sessions.
     pub fn sessions(&self) -> usize {
         self.seated.len()
+    }
+
+    /// All sessions.
+    pub fn audience(&mut self) -> Arc<[FullJid]> {
+        let Occupants {
+            by_address,
+            audience,
+            ..
+        } = self;
+        let seats = || by_address.values().flat_map(|occupant| &occupant.seats);
+        let audience = audience.get_or_insert_with(|| seats().map(|it| it.jid.clone()).collect());
+        audience.clone()
     }
 
     /// All of them, by nickname.
@@ -106,6 +121,7 @@ impl Occupants {
 
     /// Seats a session: at its occupant, or as a new one.
     pub fn seat(&mut self, address: FullJid, affiliation: Affiliation, role: Role, seat: Seat) {
+        self.audience = None;
         self.seated.insert(seat.jid.clone(), address.clone());
         let occupant = self
             .by_address
@@ -124,6 +140,7 @@ impl Occupants {
 
     /// Takes a session away. Answers its occupant as it was, if that was its only session.
     pub fn unseat(&mut self, session: &FullJid) -> Option<Occupant> {
+        self.audience = None;
         let address = self.seated.remove(session)?;
         let occupant = self.by_address.get_mut(&address)?;
         if occupant.seats.len() > 1 {
@@ -135,6 +152,7 @@ impl Occupants {
 
     /// Takes an occupant away with all its sessions.
     pub fn remove(&mut self, address: &FullJid) -> Option<Occupant> {
+        self.audience = None;
         let occupant = self.by_address.remove(address)?;
         for seat in &occupant.seats {
             self.seated.remove(&seat.jid);
@@ -156,6 +174,7 @@ impl Occupants {
 
     /// Puts an occupant back as it was stored.
     pub fn restore(&mut self, occupant: Occupant) {
+        self.audience = None;
         for seat in &occupant.seats {
             self.seated
                 .insert(seat.jid.clone(), occupant.address.clone());
@@ -191,12 +210,14 @@ mod tests {
         sit(&mut occupants, "hag", "a@b/2");
         sit(&mut occupants, "crone", "c@b/1");
         assert_eq!((occupants.len(), occupants.sessions()), (2, 3));
+        assert_eq!(occupants.audience().len(), 3);
         assert_eq!(occupants.of(&jid("a@b/2")).unwrap().nick(), "hag");
         assert_eq!(
             occupants.of_user(&BareJid::parse("a@b").unwrap()).count(),
             1
         );
         assert!(occupants.unseat(&jid("a@b/1")).is_none());
+        assert_eq!(occupants.audience().len(), 2);
         assert_eq!(occupants.at(&jid("coven@c/hag")).unwrap().seats.len(), 1);
         assert_eq!(occupants.unseat(&jid("a@b/2")).unwrap().nick(), "hag");
         assert!(occupants.at(&jid("coven@c/hag")).is_none());
