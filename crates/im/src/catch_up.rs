@@ -120,7 +120,7 @@ fn shown(
             let name = session.state().query_name(query);
             Some(mam::shown(name.as_deref(), id, account, to, entry))
         }
-        What::Presence { .. } | What::Passing | What::Said { .. } | What::Iq => None,
+        What::Presence { .. } | What::Crowd | What::Passing | What::Said { .. } | What::Iq => None,
     }
 }
 

@@ -11,18 +11,22 @@ use posthaste_proto::jid::{BareJid, FullJid, Jid};
 use posthaste_proto::stanza::{Kind, PresenceType, Stanza};
 use posthaste_proto::xml::escape_attr;
 
+use crate::codec;
 use crate::ext::{groups, presence};
 use crate::home::HomeState;
 use crate::log::ArchiveId;
 use crate::node::Node;
 use crate::pipeline;
-use crate::router::Envelope;
+use crate::router::{Envelope, Many};
 use crate::session::{Item, Pushed, What};
 use crate::weight::{Way, weigh};
 
 /// After so many copies other tasks get a turn. A copy is about a microsecond's work, and a worker keeps so many woken
 /// sessions in its own queue.
 const COPIES_PER_TURN: usize = 128;
+
+/// The occupants of so many full rooms may be in the queue of one session that enters them and does not read.
+const CROWDS: usize = 4;
 
 /// A stanza without `to`, shared by all that it is for.
 #[derive(Debug)]
@@ -34,7 +38,7 @@ pub struct Shared {
 
 impl Shared {
     /// Encodes a stanza without its address.
-    fn new(mut stanza: Stanza) -> Arc<Shared> {
+    pub fn new(mut stanza: Stanza) -> Arc<Shared> {
         stanza.to = None;
         let mut head = format!("<{}", stanza.kind.name()).into_bytes();
         if let Some(from) = &stanza.from {
@@ -181,13 +185,53 @@ impl Copies {
 }
 
 impl Node {
-    /// Brings one stanza to many sessions, one after another. Memory is taken for one body, whatever their number. Only
-    /// homes of accounts are entered; what is for others is answered, to be routed.
-    pub(crate) async fn bring_copies(
+    /// Brings what is many stanzas. Only homes of accounts are entered; what is for others is answered, to be routed.
+    pub(crate) async fn bring_many(&self, stanza: Stanza, many: Many) -> (Ticket, Vec<Envelope>) {
+        match many {
+            Many::Sessions(to) => self.bring_copies(stanza, &to).await,
+            Many::Crowd(to, crowd) => self.bring_crowd(&stanza, &to, &crowd).await,
+        }
+    }
+
+    /// Brings many presences to one session, entering its home once.
+    async fn bring_crowd(
         &self,
-        stanza: Stanza,
-        to: &[FullJid],
+        label: &Stanza,
+        to: &FullJid,
+        crowd: &[Arc<Shared>],
     ) -> (Ticket, Vec<Envelope>) {
+        if self.is_local(to) {
+            if let Some(home) = self.home_of(to)
+                && let Ok(state) = home.lock(self).await
+                && let Some(attendee) = state.resource(to.resource())
+                && !label
+                    .from
+                    .as_ref()
+                    .is_some_and(|it| state.blocked.holds(it))
+            {
+                let config = self.config();
+                let most = CROWDS * config.rooms.occupants;
+                let mut session = attendee.session.state();
+                match session.push_crowd(crowd, most, config.queue) {
+                    true => self.stats.stanzas_out.presence.add(crowd.len() as u64),
+                    // It enters more rooms than it reads.
+                    false => self.stats.refused_by_queue.add(crowd.len() as u64),
+                }
+            }
+            return (Ticket::DURABLE, Vec::new());
+        }
+        let mut caused = Vec::new();
+        for shared in crowd {
+            if let Ok(stanza) = codec::stanza(&shared.xml) {
+                let single = Envelope::new(stanza.to(to.clone()));
+                caused.extend(self.bring_to_account(single).await.1);
+            }
+        }
+        (Ticket::DURABLE, caused)
+    }
+
+    /// Brings one stanza to many sessions, one after another. Memory is taken for one body, whatever their number.
+    async fn bring_copies(&self, stanza: Stanza, to: &[FullJid]) -> (Ticket, Vec<Envelope>) {
         let (mut covering, mut caused) = (Ticket::DURABLE, Vec::new());
         let copies = Copies::of(&stanza);
         for (count, to) in to.iter().enumerate() {
@@ -207,8 +251,13 @@ impl Node {
         (covering, caused)
     }
 
+    /// Is it a session of an account of ours?
+    fn is_local(&self, to: &FullJid) -> bool {
+        to.local().is_some() && self.config().host(to.domain()).is_some()
+    }
+
     async fn hand_over(&self, copies: &Copies, to: &FullJid) -> bool {
-        if self.config().host(to.domain()).is_none() || to.local().is_none() {
+        if !self.is_local(to) {
             return false;
         }
         // Who is in a room has a home in memory; if not, the whole road loads it.

@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use posthaste_kv::Ticket;
-use posthaste_proto::jid::{FullJid, Jid};
-use posthaste_proto::stanza::Stanza;
+use posthaste_proto::jid::{BareJid, FullJid, Jid};
+use posthaste_proto::stanza::{PresenceType, Stanza};
 
+use crate::copies::Shared;
 use crate::error::WalkError;
 use crate::ext::{host, services};
 use crate::node::Node;
@@ -24,8 +25,17 @@ pub struct Envelope {
     pub hops: u8,
     /// Where it is stored until it has arrived, if it is.
     pub stored: Option<Stored>,
-    /// The sessions that it goes to instead of its `to`, if they are many.
-    pub many: Option<Arc<[FullJid]>>,
+    /// Is it more than one stanza to one address?
+    pub many: Option<Many>,
+}
+
+/// What one envelope brings that is many stanzas ([`crate::copies`]).
+#[derive(Clone, Debug)]
+pub enum Many {
+    /// The stanza goes to these sessions instead of its `to`.
+    Sessions(Arc<[FullJid]>),
+    /// These presences go to one session, instead of the stanza, which says only from which room and to whom.
+    Crowd(FullJid, Vec<Arc<Shared>>),
 }
 
 /// Where the stanzas to an address are handled.
@@ -79,7 +89,7 @@ impl Node {
             ..
         } = envelope;
         if let Some(many) = many {
-            return self.bring_copies(stanza, &many).await;
+            return self.bring_many(stanza, many).await;
         }
         let Some(to) = stanza.to.clone() else {
             tracing::error!("a stanza without an address came to the router: dropped");
@@ -109,7 +119,7 @@ impl Node {
                     many: Some(many),
                     stanza,
                     ..
-                } => self.bring_copies(stanza, &many).await,
+                } => self.bring_many(stanza, many).await,
                 single => self.bring_to_account(single).await,
             };
             covering = covering.max(ticket);
@@ -212,8 +222,19 @@ impl Envelope {
     /// One stanza that sets out to many sessions ([`crate::copies`]).
     pub fn to_many(stanza: Stanza, many: Arc<[FullJid]>) -> Envelope {
         Envelope {
-            many: Some(many),
+            many: Some(Many::Sessions(many)),
             ..Envelope::new(stanza)
+        }
+    }
+
+    /// Those who are in a room, for a session that enters it.
+    pub fn crowd(room: &BareJid, session: FullJid, crowd: Vec<Arc<Shared>>) -> Envelope {
+        let label = Stanza::presence(PresenceType::Available)
+            .from(room.clone())
+            .to(session.clone());
+        Envelope {
+            many: Some(Many::Crowd(session, crowd)),
+            ..Envelope::new(label)
         }
     }
 }

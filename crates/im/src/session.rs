@@ -15,7 +15,7 @@ use posthaste_proto::jid::{BareJid, FullJid};
 use posthaste_proto::stream::sm;
 
 use crate::clock::Timestamp;
-use crate::copies::Xml;
+use crate::copies::{Shared, Xml};
 use crate::heard::Heard;
 use crate::held::Held;
 use crate::log::ArchiveId;
@@ -62,6 +62,9 @@ pub enum What {
         /// A hash of the sender's full JID, and of the item's name.
         sender: u64,
     },
+    /// Presence of somebody who was in a room when the session entered it. It has asked for all of them at once, so that
+    /// they stand outside of the queue's bounds, and have one of their own ([`State::push_crowd`]).
+    Crowd,
     /// A message that is not stored (typing, no-store). Nobody misses it later.
     Passing,
     /// A message of a group: it is in its room's log.
@@ -96,7 +99,9 @@ impl What {
             What::Logged { id, waits, .. } | What::Archived { id, waits, .. } => {
                 Some(Taken { id, waits })
             }
-            What::Presence { .. } | What::Passing | What::Said { .. } | What::Iq => None,
+            What::Presence { .. } | What::Crowd | What::Passing | What::Said { .. } | What::Iq => {
+                None
+            }
         }
     }
 }
@@ -117,6 +122,14 @@ impl Item {
         match self.what {
             What::Archived { query, .. } => Some(query),
             _ => None,
+        }
+    }
+
+    /// The bytes that it holds of what a queue may.
+    fn counted_bytes(&self) -> usize {
+        match (&self.what, &self.xml) {
+            (What::Crowd, _) | (_, None) => 0,
+            (_, Some(xml)) => xml.len(),
         }
     }
 }
@@ -213,6 +226,8 @@ pub struct State {
     /// The queue. With stream management the first [`State::unacked`] items have been written.
     items: VecDeque<Item>,
     held_bytes: usize,
+    /// How many of the items are [`What::Crowd`].
+    crowd: usize,
     /// Is the client inactive (XEP-0352), and what is held back for it?
     inactive: bool,
     held: Held,
@@ -331,7 +346,7 @@ impl State {
         let bytes = item.xml.as_ref().map_or(0, Xml::len);
         // One stanza always fits, or a long answer would never come; its length is bounded by what may be stored.
         let is_crowded = self.held_bytes > 0 && self.held_bytes + bytes > limits.bytes;
-        let full = self.items.len() >= limits.items || is_crowded;
+        let full = self.counted_items() >= limits.items || is_crowded;
         match item.what {
             What::Logged { .. } if self.lag.is_some() => return Pushed::Lagging,
             What::Logged { id, .. } if full => {
@@ -361,11 +376,39 @@ impl State {
                 return Pushed::Refused;
             }
             What::Passing | What::Iq if full => return Pushed::Refused,
-            What::Passing | What::Said { .. } | What::Iq => {}
+            What::Crowd | What::Passing | What::Said { .. } | What::Iq => {}
         }
-        self.held_bytes += item.xml.as_ref().map_or(0, Xml::len);
+        self.held_bytes += item.counted_bytes();
         self.items.push_back(item);
         Pushed::Queued
+    }
+
+    /// Items that count against the queue's bound.
+    fn counted_items(&self) -> usize {
+        self.items.len() - self.crowd
+    }
+
+    /// The session has entered a room: who is there. Their bytes are the room's. At most `most` of them are in the queue
+    /// at a time; answers whether there was room.
+    pub fn push_crowd(&mut self, crowd: &[Arc<Shared>], most: usize, limits: QueueLimits) -> bool {
+        if self.ended || self.crowd + crowd.len() > most {
+            return false;
+        }
+        self.release_held(limits);
+        self.crowd += crowd.len();
+        self.items.extend(crowd.iter().map(|shared| Item {
+            what: What::Crowd,
+            xml: Some(Xml::Shared(shared.clone())),
+            hold: false,
+        }));
+        self.wake();
+        true
+    }
+
+    /// An item has left the queue.
+    fn let_go(&mut self, item: &Item) {
+        self.held_bytes -= item.counted_bytes();
+        self.crowd -= usize::from(item.what == What::Crowd);
     }
 
     /// Takes an older presence of the same sender out of the queue, unless it was written already.
@@ -375,8 +418,9 @@ impl State {
         let Some(place) = waiting.into_iter().position(|old| old.what == what) else {
             return false;
         };
-        let old = self.items.remove(unacked + place);
-        self.held_bytes -= old.and_then(|old| old.xml).map_or(0, |xml| xml.len());
+        if let Some(old) = self.items.remove(unacked + place) {
+            self.let_go(&old);
+        }
         true
     }
 
@@ -439,7 +483,7 @@ impl State {
                 let Some(item) = self.items.pop_front() else {
                     return;
                 };
-                self.held_bytes -= item.xml.map_or(0, |xml| xml.len());
+                self.let_go(&item);
                 self.written_unmanaged.extend(item.what.taken());
                 self.note_heard(item.what);
                 self.shrink();
@@ -469,7 +513,7 @@ impl State {
             let Some(item) = self.items.pop_front() else {
                 break;
             };
-            self.held_bytes -= item.xml.map_or(0, |xml| xml.len());
+            self.let_go(&item);
             delivered.extend(item.what.taken());
             self.note_heard(item.what);
         }
@@ -589,7 +633,7 @@ impl State {
             || matches!(self.next_to_write(), Next::Load)
             || (self.lag.is_some()
                 && self.items.len() == self.unacked()
-                && self.items.len() < limits.items)
+                && self.counted_items() < limits.items)
     }
 
     /// Items whose bytes must be read from the log, at most `most`.
@@ -638,7 +682,7 @@ impl State {
     /// Room in the queue, in items and bytes.
     pub fn room(&self, limits: QueueLimits) -> (usize, usize) {
         (
-            limits.items.saturating_sub(self.items.len()),
+            limits.items.saturating_sub(self.counted_items()),
             limits.bytes.saturating_sub(self.held_bytes),
         )
     }
@@ -725,7 +769,7 @@ impl State {
     pub fn end(&mut self) -> (Vec<Item>, Option<Lag>) {
         self.ended = true;
         self.held.release();
-        self.held_bytes = 0;
+        (self.held_bytes, self.crowd) = (0, 0);
         let items = std::mem::take(&mut self.items).into();
         (items, self.lag.take())
     }
@@ -735,7 +779,11 @@ impl State {
         let is_received = |item: &Item| match item.what {
             What::Logged { form, .. } => form != Form::CarbonSent,
             What::Said { .. } => true,
-            What::Archived { .. } | What::Presence { .. } | What::Passing | What::Iq => false,
+            What::Archived { .. }
+            | What::Presence { .. }
+            | What::Crowd
+            | What::Passing
+            | What::Iq => false,
         };
         self.lag.is_some() || self.items.iter().any(is_received)
     }

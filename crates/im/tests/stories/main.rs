@@ -14,6 +14,7 @@ mod caps;
 mod carbons;
 mod client_access;
 mod client_state;
+mod crowded_rooms;
 mod delivery;
 mod devices;
 mod devices_simulated;

@@ -109,16 +109,16 @@ pub fn who_is_there(
     session: &FullJid,
 ) -> Result<(), WalkError> {
     let shows_jids = room.shows_jids_to(newcomer.role);
+    let mut crowd = Vec::with_capacity(room.occupants.len());
     for other in room.occupants.iter() {
         let is_shown = room.config.presence_broadcast.shows(other.role);
-        if other.address == newcomer.address || !is_shown {
-            continue;
+        if other.address != newcomer.address && is_shown {
+            crowd.push(other.shown(shows_jids)?);
         }
-        let x = presence::extended(other, shows_jids, false, &Said::default());
-        let stanza = presence::of(other)?
-            .with_child(&x.to_element())
-            .to(session.clone());
-        out.push(Envelope::new(stanza));
+    }
+    if !crowd.is_empty() {
+        let room = newcomer.address.to_bare();
+        out.push(Envelope::crowd(&room, session.clone(), crowd));
     }
     Ok(())
 }

@@ -4,12 +4,16 @@
 //! session is the one that others see. Thousands must fit: all addresses are shared, and a presence is stored once.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use posthaste_proto::jid::{BareJid, FullJid};
 use posthaste_proto::xep::muc::{Affiliation, Role};
 use smallvec::SmallVec;
+
+use super::presence::{self, Said};
+use crate::copies::Shared;
+use crate::error::WalkError;
 
 /// One session of an occupant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +35,23 @@ pub struct Occupant {
     pub role: Role,
     /// Its sessions; never empty while it is in the room.
     pub seats: SmallVec<[Seat; 1]>,
+    /// How it is shown to whoever enters.
+    pub views: Views,
 }
+
+/// How an occupant is shown to whoever may not, and to whoever may see real addresses: made when it is first needed, and
+/// shared by all who enter.
+#[derive(Clone, Debug, Default)]
+pub struct Views([OnceLock<Arc<Shared>>; 2]);
+
+impl PartialEq for Views {
+    /// What can be made again is no part of what an occupant is.
+    fn eq(&self, _: &Views) -> bool {
+        true
+    }
+}
+
+impl Eq for Views {}
 
 impl Occupant {
     /// Its nickname.
@@ -42,6 +62,20 @@ impl Occupant {
     /// The session that others see.
     pub fn first(&self) -> Option<&Seat> {
         self.seats.first()
+    }
+
+    /// Its presence as whoever enters gets it, without an address.
+    ///
+    /// # Errors
+    /// What is kept of it is no presence.
+    pub fn shown(&self, shows_jids: bool) -> Result<Arc<Shared>, WalkError> {
+        let view = &self.views.0[usize::from(shows_jids)];
+        if let Some(made) = view.get() {
+            return Ok(made.clone());
+        }
+        let x = presence::extended(self, shows_jids, false, &Said::default());
+        let made = Shared::new(presence::of(self)?.with_child(&x.to_element()));
+        Ok(view.get_or_init(|| made).clone())
     }
 
     /// Is it a session of this user?
@@ -106,7 +140,9 @@ impl Occupants {
 
     /// The occupant at an address of the room, to change what it may do or says.
     pub fn at_mut(&mut self, address: &FullJid) -> Option<&mut Occupant> {
-        self.by_address.get_mut(address)
+        let occupant = self.by_address.get_mut(address)?;
+        occupant.views = Views::default();
+        Some(occupant)
     }
 
     /// The occupant that a session is.
@@ -131,7 +167,9 @@ impl Occupants {
                 affiliation,
                 role,
                 seats: SmallVec::new(),
+                views: Views::default(),
             });
+        occupant.views = Views::default();
         match occupant.seats.iter_mut().find(|old| old.jid == seat.jid) {
             Some(old) => *old = seat,
             None => occupant.seats.push(seat),
@@ -145,6 +183,7 @@ impl Occupants {
         let occupant = self.by_address.get_mut(&address)?;
         if occupant.seats.len() > 1 {
             occupant.seats.retain(|seat| seat.jid != *session);
+            occupant.views = Views::default();
             return None;
         }
         self.by_address.remove(&address)
@@ -166,6 +205,7 @@ impl Occupants {
             return;
         };
         occupant.address = to.clone();
+        occupant.views = Views::default();
         for seat in &occupant.seats {
             self.seated.insert(seat.jid.clone(), to.clone());
         }
@@ -237,6 +277,6 @@ mod tests {
 
     #[test]
     fn an_occupant_is_small() {
-        assert!(size_of::<Occupant>() <= 128);
+        assert!(size_of::<Occupant>() <= 144);
     }
 }

@@ -5,7 +5,7 @@ use posthaste_proto::jid::{BareJid, FullJid};
 use posthaste_proto::xep::muc::config::{Allowed, PresenceBroadcast, WhoIs};
 use posthaste_proto::xep::muc::{Affiliation, Role, RoomConfig};
 
-use super::occupants::{Occupant, Seat};
+use super::occupants::{Occupant, Seat, Views};
 use super::room::{Affiliate, Room, Subject};
 use crate::clock::Timestamp;
 use crate::codec::{Corrupt, Reader, Writer};
@@ -212,6 +212,7 @@ pub(super) fn occupant(address: FullJid, value: Bytes) -> Result<Occupant, Corru
         affiliation,
         role,
         seats,
+        views: Views::default(),
     })
 }
 
@@ -314,6 +315,7 @@ mod tests {
             affiliation: Affiliation::Owner,
             role: Role::Moderator,
             seats: [seat].into(),
+            views: Views::default(),
         };
         let value = encode_occupant(&there);
         assert_eq!(
