@@ -19,6 +19,7 @@ use crate::error::WalkError;
 use crate::ext::blocking::BlockList;
 use crate::ext::caps::ClientKind;
 use crate::ext::mam;
+use crate::ext::muc::group;
 use crate::ext::muc::room::{self, Room};
 use crate::ext::privacy_lists;
 use crate::ext::pubsub::pep::Audience;
@@ -244,11 +245,16 @@ impl HomeState {
     /// Is there nothing that memory alone knows?
     fn is_idle(&self) -> bool {
         let expects_push = self.push.iter().any(|r| r.run.due.is_some());
+        let is_telling = (self.room.as_ref()).is_some_and(|room| group::activity::is_busy(room));
         let is_visited = self
             .room
             .as_ref()
             .is_some_and(|room| !room.occupants.is_empty());
-        self.sessions.is_empty() && !is_visited && !self.has_unsaved() && !expects_push
+        self.sessions.is_empty()
+            && !is_visited
+            && !is_telling
+            && !self.has_unsaved()
+            && !expects_push
     }
 
     /// Is there something in memory that the store does not say yet?

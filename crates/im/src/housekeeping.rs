@@ -9,6 +9,7 @@ use posthaste_proto::jid::BareJid;
 
 use crate::conversations;
 use crate::error::WalkError;
+use crate::ext::muc::{group, room};
 use crate::ext::{groups, muc, push};
 use crate::home::Home;
 use crate::node::Node;
@@ -47,12 +48,19 @@ impl Node {
         for (id, jid) in self.take_overdue(self.now()) {
             self.end_overdue(&jid.to_bare(), id).await;
         }
-        for account in self.take_expected_pushes(self.now()) {
-            match push::notify::look(self, &account).await {
+        for home in self.take_expected_pushes(self.now()) {
+            let looked = if room::is_room_address(self, &home) {
+                group::activity::look(self, &home).await
+            } else {
+                push::notify::look(self, &home).await
+            };
+            match looked {
                 Ok(requests) => {
                     self.route(requests).await;
                 }
-                Err(error) => tracing::warn!(%error, "a push notification could not be sent"),
+                Err(error) => {
+                    tracing::warn!(%error, "a push notification, or what a group has to tell, could not be sent");
+                }
             }
         }
         for account in self.take_removed() {

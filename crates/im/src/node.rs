@@ -56,7 +56,7 @@ pub struct Node {
     detached: Mutex<BTreeMap<(Timestamp, SessionId), FullJid>>,
     /// Homes whose cursor is to be saved.
     dirty: Mutex<Vec<Arc<Home>>>,
-    /// When to look at the push registrations of an account, and which.
+    /// When to look at the push registrations of an account, or at what a group has to tell, and which.
     pushes: Mutex<BTreeSet<(Timestamp, BareJid)>>,
     /// Homes whose account was removed by its owner and that are to be erased.
     removed: Mutex<Vec<BareJid>>,
@@ -234,7 +234,8 @@ impl Node {
             .collect()
     }
 
-    /// The push registrations of this account are to be looked at then. Answers whether they will be.
+    /// The push registrations of this account, or what this group has to tell, are to be looked at then. Answers whether
+    /// they will be.
     pub(crate) fn expect_push(&self, at: Timestamp, account: &BareJid) -> bool {
         let mut pushes = self.pushes.lock().unwrap_or_else(PoisonError::into_inner);
         if pushes.len() >= MAX_EXPECTED_PUSHES {
@@ -244,7 +245,7 @@ impl Node {
         true
     }
 
-    /// The accounts whose push registrations are to be looked at by now.
+    /// The accounts and groups that are to be looked at by now.
     pub(crate) fn take_expected_pushes(&self, now: Timestamp) -> Vec<BareJid> {
         let mut pushes = self.pushes.lock().unwrap_or_else(PoisonError::into_inner);
         let mut due = Vec::new();

@@ -28,6 +28,10 @@ pub const DEVICE_CURSOR: &[u8] = b"cursor/";
 /// `room-cursor/<client id> NUL <bare jid>`: how far that device has taken what was said in a group
 /// ([`crate::devices`]).
 pub const ROOM_CURSOR: &[u8] = b"room-cursor/";
+/// `room-group`: how things stand in a group ([`crate::ext::muc::group`]).
+pub const ROOM_GROUP: &[u8] = b"room-group";
+/// `room-progress/<bare jid>`: how far a member of a group has come ([`crate::ext::muc::group`]).
+pub const ROOM_PROGRESS: &[u8] = b"room-progress/";
 /// `push/<service> NUL <node>`: a node of a push service ([`crate::ext::push::registration`]).
 pub const PUSH: &[u8] = b"push/";
 /// `conversation/<bare jid>`: what was said last and what is unread ([`crate::conversations::Conversation`]).

@@ -220,6 +220,8 @@ pub const HATS_COMMANDS: &str = "urn:xmpp:hats:commands";
 pub const REFERENCE: &str = "urn:xmpp:reference:0";
 /// A room answers for itself whether one is in it (XEP-0410).
 pub const SELF_PING: &str = "http://jabber.org/protocol/muc#self-ping-optimization";
+/// Replies (XEP-0461).
+pub const REPLY: &str = "urn:xmpp:reply:0";
 /// Groups that work offline (`docs/protocol/groups.md`).
 pub const GROUPS: &str = "urn:posthaste:groups:0";
 /// Notification settings of a chat (XEP-0492), and what an older version of it had.

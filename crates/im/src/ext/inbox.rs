@@ -6,6 +6,7 @@
 //! counted ([`crate::weight`]). Groups are among them as their rooms say that they stand ([`super::groups`]). Left out:
 //! marking a conversation unread by hand, for which the XEP has no protocol, and rooms that are no groups.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -126,11 +127,15 @@ async fn list(walk: &mut Walk<'_>) -> Result<Vec<Listed>, WalkError> {
     let oldest = rows
         .first()
         .and_then(|(key, _)| tables::key_id(tables::LOG, key));
+    let groups = groups::all(kv, partition).await?;
     let mut listed = Vec::new();
     if let Some(oldest) = oldest {
         let chats = conversations::all(kv, partition).await?;
         let chats = chats.into_iter();
         let chats = chats.filter(|(_, conversation)| conversation.last_message >= oldest);
+        // What a room has said to its member, such as that it is one, is no line beside the group's.
+        let rooms: HashSet<&BareJid> = groups.iter().map(|(room, _)| room).collect();
+        let chats = chats.filter(|(peer, _)| !rooms.contains(peer));
         listed.extend(chats.map(|(peer, conversation)| Listed {
             peer,
             unread: conversation.unread.into(),
@@ -138,7 +143,6 @@ async fn list(walk: &mut Walk<'_>) -> Result<Vec<Listed>, WalkError> {
             of: Of::Chat(conversation),
         }));
     }
-    let groups = groups::all(kv, partition).await?;
     listed.extend(groups.into_iter().map(|(peer, group)| Listed {
         peer,
         unread: group.unread(),

@@ -101,8 +101,8 @@ async fn a_device_goes_on_after_what_it_has_confirmed_also_after_a_crash() {
     let asking = ENTERING.replace("/></presence>", "><history maxstanzas='0'/></x></presence>");
     assert_eq!(room.since(&mut phone, &asking).await, None);
     let naming = ENTERING.replace(
-        "</presence>",
-        "<since xmlns='urn:posthaste:groups:0' id='x'/></presence>",
+        "/></presence>",
+        "><since xmlns='urn:posthaste:groups:0' id='x'/></x></presence>",
     );
     assert_eq!(room.since(&mut phone, &naming).await, Some("x".into()));
 }

@@ -38,6 +38,11 @@ impl Mentions {
         }
     }
 
+    /// Somebody who is meant in another way, such as by a reply (XEP-0461).
+    pub fn add(&mut self, jid: Jid) {
+        self.named.push(jid);
+    }
+
     /// Is this person meant, who is known by these names in this room?
     pub fn mean<'n>(
         &self,

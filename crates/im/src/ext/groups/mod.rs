@@ -304,10 +304,13 @@ pub async fn stamp_entry(walk: &mut Walk<'_>) -> Result<(), WalkError> {
     if let Some(attendee) = walk.home.attendee(session) {
         attendee.session.state().entered(&room);
     }
-    let has_said =
-        entering.child("history", ns::MUC).is_some() || walk.stanza.has("since", ns::GROUPS);
+    let has_said = entering.child("history", ns::MUC).is_some()
+        || entering.child("since", ns::GROUPS).is_some();
     if !has_said && let Some(upto) = devices::heard_upto(walk, session, &room).await? {
-        walk.stanza.push_child(&since(&upto.to_string()));
+        // Inside: no room shows this element to others.
+        let entering = entering.with_child(since(&upto.to_string()));
+        walk.stanza.remove_children(|child| child.is("x", ns::MUC));
+        walk.stanza.push_child(&entering);
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use posthaste_proto::ns;
 use posthaste_proto::stanza::Stanza;
 use posthaste_proto::xep::muc::History;
 
+use super::group::gap;
 use super::subject;
 use crate::clock::Timestamp;
 use crate::codec;
@@ -34,6 +35,9 @@ pub async fn of(
     let Some(room) = walk.home.room.as_deref() else {
         return Ok(Vec::new());
     };
+    if let Some(from) = gap::asked(walk) {
+        return since_position(walk, from, session).await;
+    }
     let most = walk.node.config().rooms.history;
     let usual = room.config.max_history.unwrap_or(USUAL).min(most);
     let most = usual.min(wanted.max_stanzas.unwrap_or(usual));
@@ -78,6 +82,26 @@ pub async fn of(
 fn is_worth_it(stanza: &Stanza) -> bool {
     let is_said = weigh_in_room(stanza).message || stanza.has("replace", ns::CORRECTION);
     is_said && !subject::is_change(stanza)
+}
+
+/// Somebody says what it has: all that came after it, or as much as is sent so, and where the rest is.
+async fn since_position(
+    walk: &Walk<'_>,
+    from: ArchiveId,
+    session: &FullJid,
+) -> Result<Vec<Stanza>, WalkError> {
+    let missed = gap::since(walk, from).await?;
+    let mut past: Vec<Stanza> = gap::warning(walk, from, &missed).into_iter().collect();
+    for (id, entry) in missed.entries {
+        let stanza = codec::stanza(&entry.stanza)?;
+        if !subject::is_change(&stanza) {
+            past.push(shown(walk, id, stanza));
+        }
+    }
+    Ok(past
+        .into_iter()
+        .map(|stanza| stanza.to(session.clone()))
+        .collect())
 }
 
 /// In milliseconds since 1970.

@@ -7,7 +7,7 @@ use posthaste_proto::stanza::{IqType, Kind, Stanza};
 use sha1::{Digest, Sha1};
 
 use super::room::Room;
-use super::{admin, not_an_occupant, service};
+use super::{admin, group, not_an_occupant, service};
 use crate::error::WalkError;
 use crate::ext::Answer;
 use crate::walk::Walk;
@@ -31,6 +31,8 @@ pub(super) async fn to_room(walk: &mut Walk<'_>) -> Result<(), WalkError> {
         (IqType::Get, ns::DISCO_ITEMS, "query") => service::room_items(walk, &payload),
         (IqType::Get, ns::MUC_ADMIN, "query") => admin::show(walk, &payload),
         (IqType::Set, ns::MUC_ADMIN, "query") => admin::change(walk, &payload),
+        (IqType::Get, ns::GROUPS, "activity") => group::activity::answer(walk),
+        (IqType::Get, ns::GROUPS, "readers") => group::reached::answer(walk, &payload).await,
         _ => Err(StanzaError::service_unavailable().into()),
     };
     let result = walk.stanza.result(answer?);

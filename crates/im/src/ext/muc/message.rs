@@ -7,7 +7,7 @@ use posthaste_proto::xep::muc::{Item, Role, User};
 use posthaste_proto::xml::Element;
 
 use super::occupants::Occupant;
-use super::{broadcast, not_an_occupant, slow_mode, subject};
+use super::{broadcast, group, not_an_occupant, slow_mode, subject};
 use crate::error::WalkError;
 use crate::ext::carbons;
 use crate::log::Entry;
@@ -41,6 +41,8 @@ pub(super) async fn say(walk: &mut Walk<'_>, from: &FullJid) -> Result<(), WalkE
     }
     walk.weight = weigh_in_room(&walk.stanza);
     walk.weight.archive &= archiving;
+    // Before it is archived: everybody finds the same number, whenever they see it.
+    group::number(walk);
     if walk.weight.archive {
         append(walk, &author);
     }
@@ -51,6 +53,8 @@ pub(super) async fn say(walk: &mut Walk<'_>, from: &FullJid) -> Result<(), WalkE
     if let Some((room, out)) = walk.room_and_out() {
         broadcast::message(room, out, &stanza);
     }
+    // After those who are there have it: a notice is for the others.
+    group::said(walk, from);
     Ok(())
 }
 
@@ -83,7 +87,7 @@ pub(super) fn strip_forged(walk: &mut Walk<'_>) {
     let own = walk.home.jid.clone();
     walk.stanza
         .remove_children(|child| match (child.ns, child.name) {
-            (ns::MUC_USER, "x") | (ns::DELAY, "delay") => true,
+            (ns::MUC_USER, "x") | (ns::DELAY, "delay") | (ns::GROUPS, _) => true,
             (ns::STANZA_ID, "stanza-id") => child
                 .to_element()
                 .is_ok_and(|id| id.attr("by") == Some(own.as_str())),

@@ -10,6 +10,7 @@ mod admin;
 pub mod broadcast;
 pub mod directory;
 pub mod expiry;
+pub mod group;
 pub mod history;
 mod iq;
 mod join;
@@ -205,6 +206,10 @@ async fn received_message(
     from: Option<FullJid>,
     to: Option<FullJid>,
 ) -> Result<(), WalkError> {
+    // Before it counts as said: members and their homes speak to the room here, whether they are in it or not.
+    if to.is_none() && group::hear(walk).await? {
+        return Ok(());
+    }
     match (kind, from, to) {
         (MessageType::Error, Some(from), None) => leave::bounced(walk, &from),
         (MessageType::Error, Some(from), Some(to)) => private::pass_error(walk, &from, &to),

@@ -8,6 +8,7 @@ use posthaste_kv::{Partition, Scan};
 use posthaste_proto::jid::{BareJid, FullJid};
 use posthaste_proto::xep::muc::{Affiliation, Role, RoomConfig};
 
+use super::group::{self, Standing};
 use super::occupants::Occupants;
 use super::restart;
 use super::slow_mode::Spoken;
@@ -80,6 +81,8 @@ pub struct Room {
     pub occupants: Occupants,
     /// Who has spoken lately, where that matters. Memory alone knows.
     pub(super) spoken: Spoken,
+    /// How things stand for its members, if it is a group.
+    pub group: Standing,
     /// Whoever has had the room waits here until what the room said before has been brought to everybody.
     pub(super) line: Arc<tokio::sync::Mutex<()>>,
 }
@@ -96,6 +99,7 @@ impl Room {
             subject: None,
             occupants: Occupants::default(),
             spoken: Spoken::default(),
+            group: Standing::default(),
             line: Arc::default(),
         }
     }
@@ -184,9 +188,11 @@ async fn read(node: &Node, partition: &Partition) -> Result<Option<Room>, WalkEr
             }
         }
         if is_last {
-            return Ok(Some(room));
+            break;
         }
     }
+    group::load(kv, partition, &mut room).await?;
+    Ok(Some(room))
 }
 
 /// After a failed commit: what is stored is the truth again. Who is there stays.
@@ -225,6 +231,7 @@ pub fn affiliate(walk: &mut Walk<'_>, user: &BareJid, affiliate: Affiliate) {
     let Some(room) = walk.home.room.as_deref_mut() else {
         return;
     };
+    let before = room.affiliation(user);
     if affiliate.is_nothing() {
         room.affiliations.remove(user);
         walk.delete(key);
@@ -233,6 +240,7 @@ pub fn affiliate(walk: &mut Walk<'_>, user: &BareJid, affiliate: Affiliate) {
         room.affiliations.insert(user.clone(), affiliate);
         walk.put(key, value);
     }
+    group::affiliated(walk, user, before);
 }
 
 /// Sets what the room is about.
@@ -246,8 +254,12 @@ pub fn set_subject(walk: &mut Walk<'_>, subject: Subject) {
 
 /// Takes the room away with all that belongs to it. Whoever is there is told before.
 pub fn erase(walk: &mut Walk<'_>) {
-    walk.home.room = None;
+    let room = walk.home.room.take();
     walk.delete_prefix(b"");
+    // After it: what is on its way to the members stays.
+    if let Some(room) = room {
+        group::dissolved(walk, &room);
+    }
 }
 
 /// The address of somebody with this nickname, if it can be one.
