@@ -17,6 +17,7 @@ from collections import deque
 from xml.sax.saxutils import escape, quoteattr
 
 CLIENT = "jabber:client"
+COMPONENT = "jabber:component:accept"
 STREAM = "http://etherx.jabber.org/streams"
 SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
 TLS = "urn:ietf:params:xml:ns:xmpp-tls"
@@ -82,6 +83,8 @@ class Stream:
         self.features = None
         self.header = None
         self.jid = None
+        # Who is asked whether all has been dealt with, and the `from` of own requests where they need one.
+        self.server, self.sender = domain, None
         # What a SCRAM-…-PLUS log-in is bound to: (channel binding type, its bytes).
         self.binding = None
         self._restart_parser()
@@ -269,6 +272,7 @@ class Stream:
         """One IQ and its answer; everything that arrives before it stays in line."""
         number = f"ask{next(_ids)}"
         target = f" to={quoteattr(to)}" if to else ""
+        target += f" from={quoteattr(self.sender)}" if self.sender else ""
         self.send(f"<iq type='{kind}' id='{number}'{target}>{payload}</iq>")
         waiting = []
         while True:
@@ -280,7 +284,54 @@ class Stream:
 
     async def settle(self):
         """A ping round trip: afterwards the server has dealt with all that was sent before."""
-        return await self.ask(f"<ping xmlns='{PING}'/>", to=self.domain)
+        return await self.ask(f"<ping xmlns='{PING}'/>", to=self.server)
+
+
+class ComponentStream(Stream):
+    """The stream of an external component (XEP-0114). What it takes is shown in the client namespace, as everything here is."""
+
+    def __init__(self, reader, writer, domain):
+        super().__init__(reader, writer, domain)
+        self.sender = domain
+
+    @classmethod
+    async def connect_to(cls, server, domain):
+        """Open the TCP connection to where `server` takes components; no stream yet."""
+        async with asyncio.timeout(TIMEOUT):
+            while True:
+                try:
+                    reader, writer = await asyncio.open_connection(server.host, server.component_port)
+                    break
+                except ConnectionRefusedError:  # Prosody takes clients before it takes components.
+                    await asyncio.sleep(0.05)
+        stream = cls(reader, writer, domain)
+        stream.server = server.domain
+        return stream
+
+    async def open(self):
+        """Open the stream and wait for the header of the answer."""
+        self._restart_parser()
+        self.send(
+            f"<?xml version='1.0'?><stream:stream to={quoteattr(self.domain)} "
+            f"xmlns='{COMPONENT}' xmlns:stream='{STREAM}'>"
+        )
+        while self.root is None:
+            data = await asyncio.wait_for(self.reader.read(65536), TIMEOUT)
+            if not data:
+                raise StreamEnded()
+            self.feed(data)
+
+    def handshake(self, secret):
+        """Say the secret; the answer is an element like others."""
+        proof = hashlib.sha1((self.header.get("id") + secret).encode()).hexdigest()
+        self.send(f"<handshake>{proof}</handshake>")
+
+    def _take_events(self):
+        before = len(self.ready)
+        super()._take_events()
+        for element in list(self.ready)[before:]:
+            for part in element.iter() if element is not None else ():
+                part.tag = part.tag.replace(f"{{{COMPONENT}}}", f"{{{CLIENT}}}")
 
 
 async def log_in(server, user, password, resource=None, mechanism=None, tls=True, bind=True):

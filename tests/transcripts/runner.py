@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import wire
-from wire import CLIENT, STREAM, Stream, StreamEnded, show, split
+from wire import CLIENT, STREAM, ComponentStream, Stream, StreamEnded, show, split
 
 SM = "urn:xmpp:sm:3"
 STANZA_ID = "{urn:xmpp:sid:0}stanza-id"
@@ -55,7 +55,7 @@ class Transcript:
 
 # --- reading a file -------------------------------------------------------------------------------
 
-CLIENT_LINE = re.compile(r"\s+([A-Z]\w*)\s+([a-z]\w*)/(\S+?)(?:\s+\((no account|administrator)\))?$")
+CLIENT_LINE = re.compile(r"\s+([A-Z]\w*)\s+([a-z]\w*)/(\S+?)(?:\s+\((no account|administrator|component)\))?$")
 
 
 def read(path):
@@ -228,9 +228,13 @@ class Play:
         for client, (account, resource, special) in transcript.clients.items():
             if account not in self.names:
                 self._make_account(account, special)
-            self.names[client] = f"{self.names[account]}/{resource}"
+            address = self.names[account]
+            self.names[client] = address if special == "component" else f"{address}/{resource}"
 
     def _make_account(self, account, special):
+        if special == "component":
+            self.names[account] = self.server.component_domain
+            return
         user, password = f"{account}-{secrets.token_hex(4)}", f"pw-{secrets.token_hex(4)}"
         if special == "administrator":
             user, password = self.server.administrator()
@@ -381,6 +385,19 @@ class Play:
         for unwanted in fragment(self._fill_known(block)):
             if self.streams[client].features.find(unwanted.tag) is not None:
                 raise Mismatch(f"{client} is offered {show(unwanted)}")
+
+    @statement("N opens a component's stream(?: to (\\S+))?")
+    async def opens_component(self, client, domain):
+        """As XEP-0114 says, as far as the server's header."""
+        stream = await ComponentStream.connect_to(self.server, domain or self.server.component_domain)
+        self.streams[client] = stream
+        self.bound.discard(client)
+        await stream.open()
+
+    @statement("N says (the|a wrong) secret")
+    async def says_secret(self, client, which):
+        self.streams[client].handshake(self.server.component_secret if which == "the" else "open sesame")
+        self.bound.add(client)
 
     @statement("N restarts the stream")
     async def restarts(self, client):
