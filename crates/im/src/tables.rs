@@ -79,6 +79,12 @@ pub const ROOM_SUBJECT: &[u8] = b"room-subject";
 pub const ROOM_AFFILIATION: &[u8] = b"room-affiliation/";
 /// `room-occupant/<nick>`: who is in a room while the server restarts ([`crate::ext::muc::restart`]).
 pub const ROOM_OCCUPANT: &[u8] = b"room-occupant/";
+/// `room-request/<bare jid>`: somebody wants to register with a room ([`crate::ext::muc::register`]).
+pub const ROOM_REQUEST: &[u8] = b"room-request/";
+/// `room-avatar`: the hashes of a room's pictures ([`crate::ext::muc::avatar`]).
+pub const ROOM_AVATAR: &[u8] = b"room-avatar";
+/// `room-ended`: where the people of a room that is no more have gone ([`crate::ext::muc::ended`]).
+pub const ROOM_ENDED: &[u8] = b"room-ended";
 /// `room-listed/<localpart>`: one room of a service, in the service's partition ([`crate::ext::muc::directory`]).
 pub const ROOM_LISTED: &[u8] = b"room-listed/";
 /// `room-of/<bare jid>\0<localpart>`: a room that somebody has made; the value is only a version byte.

@@ -90,6 +90,7 @@ pub const ALL: &[&Ext] = &[
     &mam::PREFS_EXT,
     &muc::EXT,
     &muc::slow_mode::EXT,
+    &muc::avatar::EXT,
     &client_access::EXT,
 ];
 

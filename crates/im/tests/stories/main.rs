@@ -32,5 +32,6 @@ mod registration;
 mod retraction;
 mod rooms;
 mod rooms_admin;
+mod rooms_config;
 mod roster;
 mod services;

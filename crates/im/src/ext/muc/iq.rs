@@ -7,7 +7,7 @@ use posthaste_proto::stanza::{IqType, Kind, Stanza};
 use sha1::{Digest, Sha1};
 
 use super::room::Room;
-use super::{admin, group, not_an_occupant, service};
+use super::{admin, avatar, disco, group, not_an_occupant, owner, register};
 use crate::error::WalkError;
 use crate::ext::Answer;
 use crate::walk::Walk;
@@ -27,12 +27,18 @@ pub(super) async fn to_room(walk: &mut Walk<'_>) -> Result<(), WalkError> {
     let place = walk.answer_place();
     let answer: Answer = match (kind, payload.ns(), payload.name()) {
         (IqType::Get, ns::PING, "ping") => Ok(None),
-        (IqType::Get, ns::DISCO_INFO, "query") => service::room_info(walk, &payload),
-        (IqType::Get, ns::DISCO_ITEMS, "query") => service::room_items(walk, &payload),
         (IqType::Get, ns::MUC_ADMIN, "query") => admin::show(walk, &payload),
         (IqType::Set, ns::MUC_ADMIN, "query") => admin::change(walk, &payload),
         (IqType::Get, ns::GROUPS, "activity") => group::activity::answer(walk),
         (IqType::Get, ns::GROUPS, "readers") => group::reached::answer(walk, &payload).await,
+        (IqType::Get, ns::DISCO_INFO, "query") => disco::info(walk, &payload).await,
+        (IqType::Get, ns::DISCO_ITEMS, "query") => disco::items(walk, &payload),
+        (IqType::Get, ns::MUC_OWNER, "query") => owner::form(walk),
+        (IqType::Set, ns::MUC_OWNER, "query") => owner::set(walk, &payload),
+        (IqType::Get, ns::REGISTER, "query") => register::requirements(walk),
+        (IqType::Set, ns::REGISTER, "query") => register::set(walk, &payload).await,
+        (IqType::Get, ns::VCARD, "vCard") => avatar::get(walk).await,
+        (IqType::Set, ns::VCARD, "vCard") => avatar::set(walk, &payload),
         _ => Err(StanzaError::service_unavailable().into()),
     };
     let result = walk.stanza.result(answer?);

@@ -67,7 +67,9 @@ async fn admit(walk: &mut Walk<'_>, to: FullJid, seat: Seat, join: &Join) -> Res
 async fn create(walk: &mut Walk<'_>, maker: &FullJid) -> Result<(), WalkError> {
     let maker = maker.to_bare();
     directory::may_create(walk.node, &walk.home.jid, &maker).await?;
-    let room = Room::new(maker.clone(), walk.now, RoomConfig::default());
+    let mut room = Room::new(maker.clone(), walk.now, RoomConfig::default());
+    // §10.1.1: nobody else enters before the maker has said how the room is to be.
+    room.locked = true;
     walk.home.room = Some(Box::new(room));
     room::save(walk);
     let owner = Affiliate {

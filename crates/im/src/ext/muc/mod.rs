@@ -7,20 +7,27 @@
 //! The road of a stanza to a room is [`received`]; what goes to many occupants is made in [`broadcast`] only.
 
 mod admin;
+pub mod avatar;
 pub mod broadcast;
+mod configured;
 pub mod directory;
+mod disco;
+mod ended;
 pub mod expiry;
 pub mod group;
 pub mod history;
+mod invite;
 mod iq;
 mod join;
 pub mod leave;
 mod message;
 mod nick;
 pub mod occupants;
+mod owner;
 pub mod permissions;
 pub mod presence;
 mod private;
+mod register;
 pub mod restart;
 pub mod room;
 pub mod service;
@@ -166,6 +173,8 @@ async fn received(walk: &mut Walk<'_>) -> Result<(), WalkError> {
     let (Some(from), Some(to)) = (walk.stanza.from.clone(), walk.stanza.to.clone()) else {
         return Ok(());
     };
+    // Before anything else: whoever looks for a room that has moved is sent after it.
+    ended::check(walk).await?;
     let from = from.as_full();
     match (walk.stanza.kind, to.as_full()) {
         (Kind::Presence(kind), to) => received_presence(walk, kind, from, to).await,
@@ -221,8 +230,8 @@ async fn received_message(
         (_, None, _) => Err(not_an_occupant().into()),
         (_, Some(from), None) => match voice::of(&walk.stanza) {
             Some(voice) => voice::handle(walk, &from, voice),
-            // A room reads nothing but what is of the group.
-            None => Err(StanzaError::bad_request().into()),
+            // A room reads nothing else but what asks it for something.
+            None => invite::read(walk, &from).await,
         },
     }
 }

@@ -10,11 +10,9 @@ use posthaste_proto::xep::rsm;
 use posthaste_proto::xml::Element;
 
 use super::{Outcome, directory};
-use crate::error::WalkError;
 use crate::ext::Answer;
 use crate::node::Node;
 use crate::router::Envelope;
-use crate::walk::Walk;
 
 /// Rooms in one answer, beyond which whoever asks goes on with the next page (XEP-0059).
 const MAX_PAGE: usize = 100;
@@ -93,48 +91,4 @@ async fn items(node: &Node, service: &BareJid, query: &Element) -> Answer {
     };
     let set = is_cut.then(|| set.to_element());
     Ok(Some(items.to_element().with_children(set)))
-}
-
-/// What a room is (§6.4).
-pub(super) fn room_info(walk: &Walk<'_>, query: &Element) -> Answer {
-    let room = walk.home.room.as_deref();
-    let room = room.ok_or_else(StanzaError::item_not_found)?;
-    if query.attr("node").is_some_and(|node| !node.is_empty()) {
-        return Err(StanzaError::item_not_found().into());
-    }
-    let config = &room.config;
-    let either = |is: bool, yes: &'static str, no: &'static str| if is { yes } else { no };
-    let is_open = room.shows_jids_to(posthaste_proto::xep::muc::Role::Visitor);
-    let features = [
-        ns::DISCO_INFO,
-        ns::DISCO_ITEMS,
-        ns::MUC,
-        ns::PING,
-        STABLE_ID,
-        either(config.members_only, "muc_membersonly", "muc_open"),
-        either(config.moderated, "muc_moderated", "muc_unmoderated"),
-        either(is_open, "muc_nonanonymous", "muc_semianonymous"),
-        either(
-            config.password.is_some(),
-            "muc_passwordprotected",
-            "muc_unsecured",
-        ),
-        either(config.persistent, "muc_persistent", "muc_temporary"),
-        either(config.public, "muc_public", "muc_hidden"),
-    ];
-    let name = Some(&*config.name).filter(|name| !name.is_empty());
-    let info = Info {
-        identities: vec![Identity::new("conference", "text", name)],
-        features: features.map(str::to_owned).to_vec(),
-        ..Info::default()
-    };
-    Ok(Some(info.to_element()))
-}
-
-/// Who is there is told to nobody who is not (§6.5).
-pub(super) fn room_items(_walk: &Walk<'_>, query: &Element) -> Result<Option<Element>, WalkError> {
-    if query.attr("node").is_some_and(|node| !node.is_empty()) {
-        return Err(StanzaError::item_not_found().into());
-    }
-    Ok(Some(Items::default().to_element()))
 }
