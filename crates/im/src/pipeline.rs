@@ -20,8 +20,8 @@ use crate::devices;
 use crate::error::WalkError;
 use crate::ext::pubsub::pep;
 use crate::ext::{
-    self, avatar, blocking, caps, carbons, displayed, groups, last_activity, mam, presence, push,
-    retraction,
+    self, avatar, blocking, caps, carbons, displayed, groups, last_activity, mam, muc, presence,
+    push, retraction,
 };
 use crate::home::Attendee;
 use crate::log::Entry;
@@ -176,6 +176,8 @@ async fn received_message(walk: &mut Walk<'_>, kind: MessageType) -> Result<(), 
     }
     // Before the id of this home goes in: a sender cannot have assigned it.
     strip_forged(walk);
+    // Before it is weighed: an invitation wakes phones.
+    muc::invite::strip_forged(walk);
     walk.weight = weigh(&walk.stanza, Way::Received);
     mam::weigh_preferences(walk).await?;
     let recipients = choose_recipients(walk, kind)?;

@@ -31,6 +31,9 @@ async fn inside(world: &World, user: &str, nick: &str) -> Client {
         received.last().unwrap().contains("<subject"),
         "{received:?}"
     );
+    if received.iter().any(|it| it.contains("code='201'")) {
+        client.opens_room(COVEN).await;
+    }
     client
 }
 
@@ -53,6 +56,7 @@ async fn whoever_enters_a_new_room_owns_it_and_others_meet_there() {
     }
     assert!(received[1].contains("<subject/>"), "{received:#?}");
 
+    juliet.opens_room(COVEN).await;
     romeo.send(&join("thirdwitch")).await;
     let received = romeo.receives_until_quiet().await;
     assert_eq!(received.len(), 3, "{received:#?}");

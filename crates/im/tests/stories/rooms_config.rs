@@ -321,9 +321,12 @@ async fn owners_hand_a_room_over_but_never_leave_it_to_nobody() {
     let world = World::new();
     let mut juliet = owner_of(&world, &[("persistentroom", "1")]).await;
     let romeo_owns = submit(&[("roomowners", "romeo@example.org")]);
-    succeeds(&mut juliet, &romeo_owns).await;
+    juliet.send(&romeo_owns).await;
     juliet
-        .receives(&[&["/firstwitch'", "affiliation='admin'", "role='moderator'"]])
+        .receives(&[
+            &["<iq ", "type='result'"],
+            &["/firstwitch'", "affiliation='admin'", "role='moderator'"],
+        ])
         .await;
     refused(&mut juliet, &owner_query("get", ""), "forbidden").await;
     // He was not there, and is told wherever he is.
@@ -545,9 +548,12 @@ async fn whoever_registers_becomes_a_member_and_keeps_a_nickname() {
     nurse.send(&join(COVEN, "thirdwitch")).await;
     nurse.receives(&[&["type='error'", "<conflict "]]).await;
     let mut romeo = world.online("romeo", "pda").await;
-    succeeds(&mut romeo, &register("set", "<remove/>")).await;
+    romeo.send(&register("set", "<remove/>")).await;
     romeo
-        .receives(&[&["<message ", "affiliation='none'", "code='101'"]])
+        .receives(&[
+            &["<iq ", "type='result'"],
+            &["<message ", "affiliation='none'", "code='101'"],
+        ])
         .await;
     nurse.send(&join(COVEN, "thirdwitch")).await;
     let received = nurse.receives_until_quiet().await;

@@ -42,6 +42,25 @@ pub(super) async fn read(walk: &mut Walk<'_>, from: &FullJid) -> Result<(), Walk
     Err(StanzaError::bad_request().into())
 }
 
+/// At the recipient's home: an account is no room, and so invites in no room's name. What a far server says of its rooms
+/// is its own business; it cannot speak for ours.
+pub fn strip_forged(walk: &mut Walk<'_>) {
+    let is_account = walk.stanza.from.as_ref().is_some_and(|from| {
+        let config = walk.node.config();
+        config.host(from.domain()).is_some()
+    });
+    if !is_account || !walk.stanza.has("x", ns::MUC_USER) {
+        return;
+    }
+    let is_invitation = |x: posthaste_proto::xml::Element| {
+        let user = User::read(&x);
+        !user.invites.is_empty() || user.decline.is_some()
+    };
+    walk.stanza.remove_children(|child| {
+        (child.ns, child.name) == (ns::MUC_USER, "x") && child.to_element().is_ok_and(is_invitation)
+    });
+}
+
 fn invite(
     walk: &mut Walk<'_>,
     from: &FullJid,

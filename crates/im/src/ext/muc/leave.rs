@@ -3,15 +3,24 @@
 use posthaste_proto::error::Condition;
 use posthaste_proto::jid::FullJid;
 use posthaste_proto::stanza::Stanza;
-use posthaste_proto::xep::muc::{Role, Status};
+use posthaste_proto::xep::muc::{Destroy, Role, Status};
 
 use super::presence::{self, Said};
-use super::{broadcast, room};
+use super::room::Room;
+use super::{broadcast, ended, room};
 use crate::error::WalkError;
 use crate::walk::Walk;
 
 /// A session says that it goes, or its home says so for it.
 pub(super) fn goodbye(walk: &mut Walk<'_>, session: &FullJid) -> Result<(), WalkError> {
+    let room = walk.home.room.as_deref();
+    let is_alone = |room: &Room| room.occupants.sessions() == 1;
+    if room
+        .is_some_and(|room| room.locked && is_alone(room) && room.occupants.of(session).is_some())
+    {
+        // §10.1.3: a room whose maker goes before it is configured is none.
+        return ended::end(walk, &session.to_bare(), Destroy::default());
+    }
     let words = walk.stanza.clone();
     session_goes(walk, session, Some(&words), &[])
 }

@@ -16,7 +16,7 @@ mod ended;
 pub mod expiry;
 pub mod group;
 pub mod history;
-mod invite;
+pub mod invite;
 mod iq;
 mod join;
 pub mod leave;

@@ -333,6 +333,16 @@ impl Client {
         );
     }
 
+    /// Takes a new room as it is, so that others may enter (XEP-0045 §10.1.2).
+    pub async fn opens_room(&mut self, room: &str) {
+        let answer = self
+            .asks(&format!(
+                "<iq type='set' id='instant' to='{room}'><query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query></iq>"
+            ))
+            .await;
+        assert!(answer.contains("type='result'"), "{answer}");
+    }
+
     /// Its account.
     pub fn bare(&self) -> BareJid {
         self.connection.jid().to_bare()
