@@ -49,6 +49,7 @@ impl Coven {
         let world = World::new();
         let mut juliet = world.online("juliet", "balcony").await;
         juliet.send(&join("firstwitch")).await;
+        juliet.opens_room(COVEN).await;
         let mut romeo = world.online("romeo", "orchard").await;
         romeo.send(&join("thirdwitch")).await;
         let mut nurse = world.online("nurse", "pda").await;
@@ -368,6 +369,13 @@ async fn a_change_is_on_disk_before_anybody_hears_of_it() {
     let world = World::with(config(), kv.clone());
     let mut juliet = world.online("juliet", "balcony").await;
     juliet.send(&join("firstwitch")).await;
+    {
+        let mut opening = pin!(juliet.opens_room(COVEN));
+        let opened = poll_fn(|cx| Poll::Ready(opening.as_mut().poll(cx))).await;
+        assert!(opened.is_pending());
+        kv.make_durable();
+        opening.await;
+    }
     let mut romeo = world.online("romeo", "orchard").await;
     romeo.send(&join("thirdwitch")).await;
     romeo.receives_until_quiet().await;

@@ -8,7 +8,7 @@ use posthaste_proto::xep::muc::{Affiliation, Item, Role, RoomConfig, Status, Use
 use super::occupants::Occupant;
 use super::presence::{self, Said};
 use super::room::{self, Affiliate, Room};
-use super::{broadcast, leave};
+use super::{broadcast, leave, permissions};
 use crate::error::WalkError;
 use crate::router::Envelope;
 use crate::walk::Walk;
@@ -114,6 +114,10 @@ pub(super) fn admit(
 
 /// §9: who is not there is told by a message, over a crash if need be, since nobody would ask for it.
 pub(super) fn tell_absent(walk: &mut Walk<'_>, user: &BareJid, affiliation: Affiliation) {
+    // A whole domain has nobody who could be told.
+    if user.local().is_none() {
+        return;
+    }
     let item = Item {
         affiliation: Some(affiliation),
         jid: Some(user.clone().into()),
@@ -137,8 +141,10 @@ fn settle(room: &mut Room, old: &RoomConfig, before: &Before) {
     let Some(affiliation) = user.map(|user| room.affiliation(&user)) else {
         return;
     };
-    let initial = room.role_at_entry(affiliation);
+    let initial = permissions::initial_role(affiliation, &room.config);
     let role = match before.role {
+        // Whoever may not be there any more is removed in the role that it has.
+        role if initial == Role::None => role,
         _ if affiliation > before.affiliation => before.role.max(initial),
         _ if affiliation < before.affiliation => before.role.min(initial),
         // §5.1.2: in a moderated room only those speak who belong to it or were given voice; in others everybody does.
