@@ -10,8 +10,8 @@ use posthaste_proto::xep::muc::{Affiliation, RoomConfig};
 use posthaste_proto::xep::rsm;
 use posthaste_proto::xml::Element;
 
-use super::owner;
 use super::room::Room;
+use super::{group, owner};
 use crate::codec;
 use crate::error::WalkError;
 use crate::ext::Answer;
@@ -91,6 +91,7 @@ pub(super) async fn info(walk: &Walk<'_>, query: &Element) -> Answer {
     }
     let name = Some(&*room.config.name).filter(|name| !name.is_empty());
     let features = FEATURES.iter().copied().chain(info::features(&room.config));
+    let features = features.chain(group::is_group(room).then_some(ns::GROUPS));
     let room_info = room_info(walk, room, &asker).await?;
     let info = Info {
         identities: vec![Identity::new("conference", "text", name)],
