@@ -28,6 +28,10 @@ connections_per_address = 1000000
 size_per_second = "0 B"
 [accounts]
 registrations_per_address = 1000000
+[rooms]
+message_rate = 0
+room_message_rate = 0
+presence_rate = 0
 [storage]
 directory = "data"
 [log]

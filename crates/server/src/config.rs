@@ -226,6 +226,9 @@ pub(crate) struct Rooms {
     pub(crate) occupants: u64,
     pub(crate) affiliations: u64,
     pub(crate) history: u64,
+    pub(crate) message_rate: u64,
+    pub(crate) room_message_rate: u64,
+    pub(crate) presence_rate: u64,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -209,6 +209,11 @@ pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
             occupants: size(config.rooms.occupants),
             affiliations: size(config.rooms.affiliations),
             history: count(config.rooms.history),
+            rates: posthaste_im::ext::muc::pace::Rates {
+                messages: count(config.rooms.message_rate),
+                room_messages: count(config.rooms.room_message_rate),
+                presences: count(config.rooms.presence_rate),
+            },
         },
         stored_xml_bytes: size(accounts.stored_xml_size),
         blocked_addresses: size(accounts.blocked_addresses),

@@ -33,5 +33,6 @@ mod retraction;
 mod rooms;
 mod rooms_admin;
 mod rooms_config;
+mod rooms_limits;
 mod roster;
 mod services;

@@ -8,7 +8,7 @@ use posthaste_proto::xep::muc::{Affiliation, Item, Join, Role, RoomConfig, Statu
 use super::occupants::Seat;
 use super::presence::{self, Said};
 use super::room::{self, Affiliate, Room};
-use super::{broadcast, directory, entering, history, nick, permissions, subject};
+use super::{broadcast, directory, entering, history, nick, pace, permissions, subject};
 use crate::error::WalkError;
 use crate::walk::Walk;
 
@@ -37,7 +37,11 @@ pub(super) async fn present(
     }
     let here = walk.home.room.as_deref();
     let here = here.and_then(|room| room.occupants.of(&seat.jid));
-    match (here.map(|occupant| occupant.address.clone()), entering) {
+    let here = here.map(|occupant| occupant.address.clone());
+    if here.is_some() {
+        pace::presence(walk, &seat.jid)?;
+    }
+    match (here, entering) {
         (Some(here), _) if here != to => nick::change(walk, &here, &to, seat).await,
         // §7.2.1: it has lost its place, and gets all as if it had just come.
         (Some(_), Some(join)) => enter(walk, to, seat, &join, &[]).await,
@@ -54,7 +58,10 @@ pub(super) async fn present(
 async fn admit(walk: &mut Walk<'_>, to: FullJid, seat: Seat, join: &Join) -> Result<(), WalkError> {
     let limits = walk.node.config().rooms;
     match walk.home.room.as_deref() {
-        Some(room) => may_enter(room, &limits, &to, &seat.jid, join)?,
+        Some(room) => {
+            may_enter(room, &limits, &to, &seat.jid, join)?;
+            pace::presence(walk, &seat.jid)?;
+        }
         None => {
             create(walk, &seat.jid).await?;
             return enter(walk, to, seat, join, &[Status::Created]).await;

@@ -24,6 +24,7 @@ mod message;
 mod nick;
 pub mod occupants;
 mod owner;
+pub mod pace;
 pub mod permissions;
 pub mod presence;
 mod private;
@@ -76,6 +77,8 @@ pub struct Limits {
     pub affiliations: usize,
     /// Messages of the past that whoever enters gets at most (§7.2.13).
     pub history: u32,
+    /// How fast a room may be talked to.
+    pub rates: pace::Rates,
 }
 
 impl Default for Limits {
@@ -85,6 +88,7 @@ impl Default for Limits {
             occupants: 5_000,
             affiliations: 10_000,
             history: 50,
+            rates: pace::Rates::default(),
         }
     }
 }
@@ -218,6 +222,10 @@ async fn received_message(
     // Before it counts as said: members and their homes speak to the room here, whether they are in it or not.
     if to.is_none() && group::hear(walk).await? {
         return Ok(());
+    }
+    // Before anything is done for it: whoever writes too fast is to cost nothing.
+    if let Some(from) = from.as_ref().filter(|_| kind != MessageType::Error) {
+        pace::message(walk, from)?;
     }
     match (kind, from, to) {
         (MessageType::Error, Some(from), None) => leave::bounced(walk, &from),

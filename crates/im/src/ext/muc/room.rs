@@ -10,6 +10,7 @@ use posthaste_proto::xep::muc::{Affiliation, Role, RoomConfig};
 
 use super::group::{self, Standing};
 use super::occupants::Occupants;
+use super::pace::Paces;
 use super::restart;
 use super::slow_mode::Spoken;
 use super::stored;
@@ -83,6 +84,8 @@ pub struct Room {
     pub(super) spoken: Spoken,
     /// How things stand for its members, if it is a group.
     pub group: Standing,
+    /// How fast it is talked to.
+    pub paces: Paces,
     /// Whoever has had the room waits here until what the room said before has been brought to everybody.
     pub(super) line: Arc<tokio::sync::Mutex<()>>,
 }
@@ -100,6 +103,7 @@ impl Room {
             occupants: Occupants::default(),
             spoken: Spoken::default(),
             group: Standing::default(),
+            paces: Paces::default(),
             line: Arc::default(),
         }
     }
@@ -207,6 +211,7 @@ pub async fn reload(node: &Node, state: &mut HomeState) -> Result<(), WalkError>
     state.room = read(node, &state.partition).await?.map(Box::new);
     if let (Some(room), Some(before)) = (&mut state.room, before) {
         room.occupants = before.occupants;
+        room.paces = before.paces;
         room.line = before.line;
         room.spoken = before.spoken;
     }

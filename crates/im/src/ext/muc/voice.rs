@@ -41,11 +41,14 @@ fn ask(walk: &mut Walk<'_>, from: &FullJid) -> Result<(), WalkError> {
             .with_text("nobody asks for voice in this room")
             .into());
     }
+    let seconds = room.config.voice_request_seconds;
     let question = Stanza::message(MessageType::Normal)
         .from(walk.home.jid.clone())
         .id(walk.node.random_name())
         .with_child(&voice::question(from, visitor.nick()).to_element());
+    let now = walk.now;
     if let Some((room, out)) = walk.room_and_out() {
+        room.paces.ask_for_voice(&from.to_bare(), now, seconds)?;
         broadcast::to_moderators(room, out, &question);
     }
     Ok(())

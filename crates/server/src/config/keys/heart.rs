@@ -276,6 +276,48 @@ pub(super) const ROOMS: Section = Section {
                 field: |c| &mut c.rooms.history,
             },
         },
+        Key {
+            name: "message_rate",
+            doc: &[
+                "Messages a second of one user to one room and those in it, ten seconds' worth of them at once;",
+                "0 for any number.",
+            ],
+            reload: true,
+            value: Value::Count {
+                default: 10,
+                min: 0,
+                max: 1_000,
+                field: |c| &mut c.rooms.message_rate,
+            },
+        },
+        Key {
+            name: "room_message_rate",
+            doc: &[
+                "Messages a second that all users together say to everybody in one room, ten seconds' worth of",
+                "them at once; 0 for any number.",
+            ],
+            reload: true,
+            value: Value::Count {
+                default: 200,
+                min: 0,
+                max: 10_000,
+                field: |c| &mut c.rooms.room_message_rate,
+            },
+        },
+        Key {
+            name: "presence_rate",
+            doc: &[
+                "Presences a second of one user in one room (entering, another nickname or status), ten seconds'",
+                "worth of them at once; 0 for any number.",
+            ],
+            reload: true,
+            value: Value::Count {
+                default: 3,
+                min: 0,
+                max: 1_000,
+                field: |c| &mut c.rooms.presence_rate,
+            },
+        },
     ],
 };
 

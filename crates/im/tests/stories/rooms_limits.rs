@@ -1,0 +1,183 @@
+//! What a room bears, and what is refused (XEP-0045 §13.6).
+
+use std::sync::Arc;
+
+use posthaste_im::ext::muc::Limits;
+use posthaste_im::ext::muc::pace::Rates;
+use posthaste_kv::memory::MemoryKv;
+
+use crate::harness::{Client, World, config};
+
+const COVEN: &str = "coven@conference.example.org";
+
+fn join(nick: &str) -> String {
+    format!("<presence to='{COVEN}/{nick}'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+}
+
+fn said(text: &str) -> String {
+    format!("<message to='{COVEN}' type='groupchat' id='{text}'><body>{text}</body></message>")
+}
+
+fn world(limits: Limits) -> World {
+    let mut config = config();
+    config.rooms = limits;
+    World::with(config, Arc::new(MemoryKv::new()))
+}
+
+fn paced(rates: Rates) -> World {
+    world(Limits {
+        rates,
+        ..Limits::default()
+    })
+}
+
+async fn enter(world: &World, user: &str, nick: &str) -> Client {
+    let mut client = world.online(user, "pda").await;
+    client.send(&join(nick)).await;
+    let received = client.receives_until_quiet().await;
+    assert!(
+        received.iter().any(|xml| xml.contains("code='110'")),
+        "{received:#?}"
+    );
+    client
+}
+
+/// How many of those that came are errors to wait after.
+async fn refusals(client: &mut Client, condition: &str) -> usize {
+    let received = client.receives_until_quiet().await;
+    let is_refusal = |xml: &&String| {
+        xml.contains("<error type='wait'>")
+            && xml.contains(condition)
+            && !xml.contains("urn:xmpp:sid")
+    };
+    received.iter().filter(is_refusal).count()
+}
+
+#[tokio::test]
+async fn who_writes_too_fast_has_to_wait_and_nobody_else_has() {
+    let world = paced(Rates {
+        messages: 2,
+        room_messages: 0,
+        presences: 0,
+    });
+    let mut juliet = enter(&world, "juliet", "firstwitch").await;
+    let mut romeo = enter(&world, "romeo", "thirdwitch").await;
+    juliet.receives_until_quiet().await;
+    for _ in 0..19 {
+        romeo.send(&said("mew")).await;
+    }
+    // What is whispered is written, too.
+    let whisper =
+        format!("<message to='{COVEN}/firstwitch' type='chat'><body>mew</body></message>");
+    romeo.send(&whisper).await;
+    assert_eq!(refusals(&mut romeo, "<policy-violation ").await, 0);
+    assert_eq!(juliet.bodies().await.len(), 20);
+    romeo.send(&said("mew")).await;
+    romeo.send(&whisper).await;
+    assert_eq!(refusals(&mut romeo, "<policy-violation ").await, 2);
+    juliet.receives_nothing().await;
+    juliet.send(&said("hush")).await;
+    assert_eq!(romeo.bodies().await, ["hush"]);
+    world.pass_seconds(1).await;
+    romeo.send(&said("mew")).await;
+    assert_eq!(romeo.bodies().await, ["mew"]);
+}
+
+#[tokio::test]
+async fn a_room_in_which_all_talk_at_once_asks_them_to_wait() {
+    let world = paced(Rates {
+        messages: 0,
+        room_messages: 1,
+        presences: 0,
+    });
+    let mut juliet = enter(&world, "juliet", "firstwitch").await;
+    let mut romeo = enter(&world, "romeo", "thirdwitch").await;
+    for _ in 0..5 {
+        romeo.send(&said("mew")).await;
+        juliet.send(&said("mew")).await;
+    }
+    romeo.send(&said("mew")).await;
+    assert_eq!(refusals(&mut romeo, "<resource-constraint ").await, 1);
+    assert_eq!(juliet.bodies().await.len(), 10);
+}
+
+#[tokio::test]
+async fn whoever_comes_and_goes_has_to_rest() {
+    let world = paced(Rates {
+        messages: 0,
+        room_messages: 0,
+        presences: 1,
+    });
+    let mut juliet = enter(&world, "juliet", "firstwitch").await;
+    let mut romeo = enter(&world, "romeo", "thirdwitch").await;
+    for number in 0..4 {
+        romeo
+            .send(&format!(
+                "<presence type='unavailable' to='{COVEN}/thirdwitch'/>"
+            ))
+            .await;
+        romeo.send(&join("thirdwitch")).await;
+        romeo
+            .send(&format!(
+                "<presence to='{COVEN}/thirdwitch'><status>{number}</status></presence>"
+            ))
+            .await;
+    }
+    romeo
+        .send(&format!("<presence to='{COVEN}/oldhag'/>"))
+        .await;
+    assert_eq!(refusals(&mut romeo, "<policy-violation ").await, 0);
+    juliet.receives_until_quiet().await;
+    romeo
+        .send(&format!("<presence to='{COVEN}/thirdwitch'/>"))
+        .await;
+    romeo
+        .receives(&[&["type='error'", "<error type='wait'>", "<policy-violation "]])
+        .await;
+    // One may always go.
+    romeo
+        .send(&format!(
+            "<presence type='unavailable' to='{COVEN}/oldhag'/>"
+        ))
+        .await;
+    juliet
+        .receives(&[&["type='unavailable'", "/oldhag'"]])
+        .await;
+    romeo.receives_until_quiet().await;
+    romeo.send(&join("thirdwitch")).await;
+    romeo
+        .receives(&[&["type='error'", "<policy-violation "]])
+        .await;
+    world.pass_seconds(1).await;
+    romeo.send(&join("thirdwitch")).await;
+    juliet
+        .receives(&[&["/thirdwitch'", "role='participant'"]])
+        .await;
+}
+
+#[tokio::test]
+async fn the_lists_of_a_room_have_a_bound() {
+    let world = world(Limits {
+        affiliations: 3,
+        ..Limits::default()
+    });
+    let mut juliet = enter(&world, "juliet", "firstwitch").await;
+    let member = |user: &str, affiliation: &str| {
+        format!(
+            "<iq type='set' id='m' to='{COVEN}'><query xmlns='http://jabber.org/protocol/muc#admin'>\
+             <item jid='{user}@example.org' affiliation='{affiliation}'/></query></iq>"
+        )
+    };
+    for user in ["romeo", "nurse"] {
+        let answer = juliet.asks(&member(user, "member")).await;
+        assert!(answer.contains("type='result'"), "{answer}");
+    }
+    let answer = juliet.asks(&member("tybalt", "outcast")).await;
+    assert!(answer.contains("<resource-constraint "), "{answer}");
+    // What is there can be changed, and makes room when it goes.
+    for (user, affiliation) in [("romeo", "admin"), ("nurse", "none"), ("tybalt", "outcast")] {
+        let answer = juliet.asks(&member(user, affiliation)).await;
+        assert!(answer.contains("type='result'"), "{answer}");
+        juliet.receives_until_quiet().await;
+    }
+}
