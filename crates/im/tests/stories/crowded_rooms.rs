@@ -36,6 +36,9 @@ async fn crowd(world: &World, size: usize) -> Vec<Client> {
         world.add_account(&user);
         let mut client = world.online(&user, "broom").await;
         client.send(&join(&user)).await;
+        if number == 0 {
+            client.opens_room(COVEN).await;
+        }
         all.push(client);
     }
     all
@@ -104,6 +107,7 @@ async fn a_slow_reader_loses_what_has_no_room_and_nobody_else_does() {
     let world = with_short_queues(10);
     let mut juliet = world.online("juliet", "balcony").await;
     juliet.send(&join("juliet")).await;
+    juliet.opens_room(COVEN).await;
     let mut romeo = world.online("romeo", "orchard").await;
     romeo.send(&join("romeo")).await;
     let mut nurse = world.online("nurse", "kitchen").await;
@@ -130,6 +134,7 @@ async fn whoever_has_blocked_the_room_gets_nothing_of_it() {
     let world = World::new();
     let mut juliet = world.online("juliet", "balcony").await;
     juliet.send(&join("juliet")).await;
+    juliet.opens_room(COVEN).await;
     let mut romeo = world.online("romeo", "orchard").await;
     romeo.send(&join("romeo")).await;
     for client in [&mut juliet, &mut romeo] {
@@ -148,6 +153,7 @@ async fn a_stanza_id_in_an_occupants_name_is_not_passed_on() {
     let world = World::new();
     let mut juliet = world.online("juliet", "balcony").await;
     juliet.send(&join("juliet")).await;
+    juliet.opens_room(COVEN).await;
     let mut romeo = world.online("romeo", "orchard").await;
     romeo.send(&join("romeo")).await;
     romeo.receives_until_quiet().await;
