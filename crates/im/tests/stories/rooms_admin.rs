@@ -46,10 +46,14 @@ struct Coven {
 
 impl Coven {
     async fn new() -> Coven {
+        Coven::configured(&[]).await
+    }
+
+    async fn configured(fields: &[(&str, &str)]) -> Coven {
         let world = World::new();
         let mut juliet = world.online("juliet", "balcony").await;
         juliet.send(&join("firstwitch")).await;
-        juliet.opens_room(COVEN).await;
+        configure(&mut juliet, fields).await;
         let mut romeo = world.online("romeo", "orchard").await;
         romeo.send(&join("thirdwitch")).await;
         let mut nurse = world.online("nurse", "pda").await;
@@ -75,6 +79,22 @@ impl Coven {
         let answer = self.juliet.asks(iq).await;
         assert!(answer.contains("type='result'"), "{iq}: {answer}");
     }
+}
+
+/// The owner changes settings of the room.
+async fn configure(owner: &mut Client, fields: &[(&str, &str)]) {
+    let field = |(var, value): &(&str, &str)| {
+        format!("<field var='muc#roomconfig_{var}'><value>{value}</value></field>")
+    };
+    let fields: String = fields.iter().map(field).collect();
+    let answer = owner
+        .asks(&format!(
+            "<iq type='set' id='c' to='{COVEN}'><query xmlns='http://jabber.org/protocol/muc#owner'>\
+             <x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
+             <value>http://jabber.org/protocol/muc#roomconfig</value></field>{fields}</x></query></iq>"
+        ))
+        .await;
+    assert!(answer.contains("type='result'"), "{answer}");
 }
 
 #[tokio::test]
@@ -392,5 +412,154 @@ async fn a_change_is_on_disk_before_anybody_hears_of_it() {
     romeo.receives(&[&["code='301'"]]).await;
     juliet
         .receives(&[&["type='result'"], &["code='301'"]])
+        .await;
+}
+
+#[tokio::test]
+async fn affiliations_outlive_a_restart() {
+    let mut coven = Coven::configured(&[("persistentroom", "1")]).await;
+    coven
+        .owner_does(&affiliation("romeo@example.org", "outcast"))
+        .await;
+    coven
+        .owner_does(&affiliation("nurse@example.org", "admin"))
+        .await;
+    let world = coven.world.restarted();
+    let mut romeo = world.online("romeo", "orchard").await;
+    romeo.send(&join("thirdwitch")).await;
+    romeo.receives(&[&["type='error'", "<forbidden "]]).await;
+    let mut nurse = world.online("nurse", "pda").await;
+    let answer = nurse
+        .asks(&admin("get", "<item affiliation='outcast'/>"))
+        .await;
+    assert!(answer.contains("jid='romeo@example.org'"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_members_only_room_invites_its_members_and_removes_those_who_are_none_any_more() {
+    let mut coven = Coven::configured(&[("whois", "anyone")]).await;
+    coven
+        .owner_does(&affiliation("romeo@example.org", "member"))
+        .await;
+    coven.quiet().await;
+    configure(&mut coven.juliet, &[("membersonly", "1")]).await;
+    coven
+        .nurse
+        .receives(&[&["type='unavailable'", "code='322'"]])
+        .await;
+    coven.quiet().await;
+    // She is invited, as she is not there.
+    coven
+        .owner_does(&affiliation("nurse@example.org", "member"))
+        .await;
+    coven
+        .nurse
+        .receives(&[
+            &["code='101'", "affiliation='member'"],
+            &["<invite from='juliet@example.org'/>"],
+        ])
+        .await;
+    coven.nurse.send(&join("nurse")).await;
+    coven.quiet().await;
+    // §9.4: removed, and nothing else.
+    coven
+        .owner_does(&affiliation("romeo@example.org", "none"))
+        .await;
+    coven
+        .romeo
+        .receives(&[&[
+            "type='unavailable'",
+            "affiliation='none'",
+            "role='none'",
+            "code='321'",
+        ]])
+        .await;
+    coven
+        .nurse
+        .receives(&[&["/thirdwitch'", "code='321'"]])
+        .await;
+    coven.romeo.send(&join("thirdwitch")).await;
+    coven
+        .romeo
+        .receives(&[&["type='error'", "<registration-required "]])
+        .await;
+    // Members see who else is one, where everybody's address is known.
+    let answer = coven
+        .nurse
+        .asks(&admin("get", "<item affiliation='member'/>"))
+        .await;
+    assert!(
+        answer.contains("<item affiliation='member' jid='nurse@example.org' nick='nurse'/>"),
+        "{answer}"
+    );
+}
+
+fn voice(fields: &str) -> String {
+    format!(
+        "<message to='{COVEN}' id='v'><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
+         <value>http://jabber.org/protocol/muc#request</value></field>\
+         <field var='muc#role'><value>participant</value></field>{fields}</x></message>"
+    )
+}
+
+fn answer(jid: &str, nick: &str, allow: &str) -> String {
+    let field = |var, value| format!("<field var='muc#{var}'><value>{value}</value></field>");
+    voice(
+        &[
+            field("jid", jid),
+            field("roomnick", nick),
+            field("request_allow", allow),
+        ]
+        .concat(),
+    )
+}
+
+#[tokio::test]
+async fn a_visitor_asks_for_voice_and_a_moderator_grants_it() {
+    let mut coven = Coven::configured(&[("moderatedroom", "1")]).await;
+    coven.romeo.send(&voice("")).await;
+    coven
+        .juliet
+        .receives(&[&[
+            "from='coven@conference.example.org'",
+            "<value>http://jabber.org/protocol/muc#request</value>",
+            "<value>romeo@example.org/orchard</value>",
+            "<value>thirdwitch</value>",
+        ]])
+        .await;
+    coven.nurse.receives_nothing().await;
+    // Nobody answers it who may not, nor for somebody else.
+    let granted = answer("romeo@example.org/orchard", "thirdwitch", "true");
+    coven.nurse.send(&granted).await;
+    coven
+        .nurse
+        .receives(&[&["type='error'", "<forbidden "]])
+        .await;
+    coven
+        .juliet
+        .send(&answer("romeo@example.org/orchard", "nurse", "true"))
+        .await;
+    coven
+        .juliet
+        .receives(&[&["type='error'", "<item-not-found "]])
+        .await;
+    coven
+        .juliet
+        .send(&answer("romeo@example.org/orchard", "thirdwitch", "false"))
+        .await;
+    coven.romeo.receives_nothing().await;
+    coven.juliet.send(&granted).await;
+    coven
+        .romeo
+        .receives(&[&["/thirdwitch'", "role='participant'", "code='110'"]])
+        .await;
+    coven
+        .nurse
+        .receives(&[&["/thirdwitch'", "role='participant'"]])
+        .await;
+    coven.romeo.send(&voice("")).await;
+    coven
+        .romeo
+        .receives(&[&["type='error'", "<not-allowed "]])
         .await;
 }
