@@ -75,6 +75,8 @@ pub const GROUP: &[u8] = b"group/";
 pub const ROOM: &[u8] = b"room";
 /// `room-subject`: what a room is about at the moment, and who said so ([`crate::ext::muc::room`]).
 pub const ROOM_SUBJECT: &[u8] = b"room-subject";
+/// `room-secret`: what the ids of a room's occupants are made with ([`crate::ext::muc::occupant_id`]).
+pub const ROOM_SECRET: &[u8] = b"room-secret";
 /// `room-affiliation/<bare jid>`: what a user is to a room ([`crate::ext::muc::room`]).
 pub const ROOM_AFFILIATION: &[u8] = b"room-affiliation/";
 /// `room-occupant/<nick>`: who is in a room while the server restarts ([`crate::ext::muc::restart`]).

@@ -112,6 +112,7 @@ const OTHER_TESTS: &[(u16, &str)] = &[
     (124, "tests/interop/test_bosh.py"),
     (206, "tests/interop/test_bosh.py"),
     (368, "crates/gate/tests/transports.rs"),
+    (410, "crates/im/tests/stories/rooms_archive.rs"),
 ];
 
 const HEAD: &str = "# Compliance\n\n\
@@ -142,7 +143,8 @@ impl Provider {
         match *self {
             Rfc(7395 | 7590) => "crates/gate/tests/transports.rs".to_owned(),
             Rfc(rfc) => format!("tests/transcripts/rfc-{rfc}"),
-            Xep(xep) | InRooms(xep) => {
+            InRooms(_) => "crates/im/tests/stories/rooms_archive.rs".to_owned(),
+            Xep(xep) => {
                 let other = OTHER_TESTS.iter().find(|(of, _)| *of == xep);
                 other.map_or_else(
                     || format!("tests/transcripts/xep-{xep:04}"),

@@ -91,6 +91,8 @@ pub const ALL: &[&Ext] = &[
     &muc::EXT,
     &muc::slow_mode::EXT,
     &muc::avatar::EXT,
+    &muc::occupant_id::EXT,
+    &muc::self_ping::EXT,
     &client_access::EXT,
 ];
 

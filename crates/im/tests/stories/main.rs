@@ -32,6 +32,7 @@ mod registration;
 mod retraction;
 mod rooms;
 mod rooms_admin;
+mod rooms_archive;
 mod rooms_config;
 mod rooms_limits;
 mod roster;

@@ -6,9 +6,9 @@ use crate::harness::{Client, World, config};
 use posthaste_im::config::Keep;
 use posthaste_kv::memory::MemoryKv;
 
-const COVEN: &str = "coven@conference.example.org";
+pub(crate) const COVEN: &str = "coven@conference.example.org";
 
-fn join(nick: &str) -> String {
+pub(crate) fn join(nick: &str) -> String {
     join_with(nick, "")
 }
 
@@ -18,12 +18,12 @@ fn join_with(nick: &str, inside: &str) -> String {
     )
 }
 
-fn said(text: &str) -> String {
+pub(crate) fn said(text: &str) -> String {
     format!("<message to='{COVEN}' type='groupchat' id='{text}'><body>{text}</body></message>")
 }
 
 /// Somebody who is in the room and has read all of it.
-async fn inside(world: &World, user: &str, nick: &str) -> Client {
+pub(crate) async fn inside(world: &World, user: &str, nick: &str) -> Client {
     let mut client = world.online(user, "pda").await;
     client.send(&join(nick)).await;
     let received = client.receives_until_quiet().await;
@@ -218,7 +218,7 @@ async fn whoever_comes_later_gets_as_much_of_the_past_as_it_wants() {
         }
         let subject = received.last().unwrap();
         assert!(
-            subject.contains("<subject>Fire Burn!</subject><stanza-id"),
+            subject.contains("<subject>Fire Burn!</subject><occupant-id "),
             "{subject}"
         );
         assert!(

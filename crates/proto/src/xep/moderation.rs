@@ -7,7 +7,7 @@ use super::occupant_id::OccupantId;
 use crate::error::StanzaError;
 use crate::jid::Jid;
 use crate::ns;
-use crate::stanza::Stanza;
+use crate::stanza::{ChildRef, Stanza};
 use crate::xml::Element;
 
 /// Bytes of a reason that is kept: it is repeated in every copy, and nobody reads more.
@@ -92,16 +92,10 @@ pub fn retracted(stanza: &Stanza) -> Option<String> {
     retract.attr("id").map(str::to_owned)
 }
 
-/// A retraction that claims to be a moderator's: only a room says so (business rules), so that it is taken out of what
-/// its occupants send.
-pub fn strip_claims(stanza: &mut Stanza) {
-    if !stanza.children().any(|child| child.ns == ns::RETRACT) {
-        return;
-    }
-    stanza.remove_children(|child| {
-        let claims = |element: Element| element.child("moderated", ns::MODERATE).is_some();
-        child.ns == ns::RETRACT && child.to_element().is_ok_and(claims)
-    });
+/// Does a child of a message claim to be a moderator's retraction? Only a room says so (business rules).
+pub fn is_claim(child: &ChildRef<'_>) -> bool {
+    let claims = |element: Element| element.child("moderated", ns::MODERATE).is_some();
+    child.ns == ns::RETRACT && child.to_element().is_ok_and(claims)
 }
 
 #[cfg(test)]
@@ -110,6 +104,7 @@ mod tests {
     use crate::error::Condition;
     use crate::jid::BareJid;
     use crate::stanza::MessageType;
+    use crate::xep::occupant_id::Secret;
 
     fn request(content: &str) -> Result<Request, StanzaError> {
         let xml = format!("<moderate xmlns='urn:xmpp:message-moderate:1' {content}</moderate>");
@@ -141,7 +136,7 @@ mod tests {
     fn a_room_tells_who_has_moderated() {
         let moderated = Moderated {
             by: Jid::parse("room@muc.example.com/macbeth").unwrap(),
-            occupant: OccupantId::derive(&[0; 32], &BareJid::parse("a@b").unwrap()),
+            occupant: OccupantId::derive(&Secret::default(), &BareJid::parse("a@b").unwrap()),
             reason: Some("Rude".to_owned()),
         };
         let told = moderated.to_retract("stanza-id-1");
@@ -165,7 +160,7 @@ mod tests {
         let mut stanza = Stanza::message(MessageType::Groupchat)
             .with_child(&forged)
             .with_child(&honest);
-        strip_claims(&mut stanza);
+        stanza.remove_children(|child| is_claim(&child));
         assert_eq!(retracted(&stanza).as_deref(), Some("2"));
     }
 }

@@ -148,7 +148,7 @@ fn busy() -> StanzaError {
     error
 }
 
-fn refusal(bad: BadQuery) -> StanzaError {
+pub(in crate::ext) fn refusal(bad: BadQuery) -> StanzaError {
     match bad {
         BadQuery::Malformed(what) => StanzaError::bad_request().with_text(what),
         BadQuery::Unknown => StanzaError::feature_not_implemented(),

@@ -91,6 +91,7 @@ pub(super) async fn info(walk: &Walk<'_>, query: &Element) -> Answer {
     }
     let name = Some(&*room.config.name).filter(|name| !name.is_empty());
     let features = FEATURES.iter().copied().chain(info::features(&room.config));
+    let features = features.chain(super::features_around(&room.config));
     let features = features.chain(group::is_group(room).then_some(ns::GROUPS));
     let room_info = room_info(walk, room, &asker).await?;
     let info = Info {

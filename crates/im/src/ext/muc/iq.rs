@@ -7,7 +7,7 @@ use posthaste_proto::stanza::{IqType, Kind, Stanza};
 use sha1::{Digest, Sha1};
 
 use super::room::Room;
-use super::{admin, avatar, disco, group, not_an_occupant, owner, register};
+use super::{admin, archive, avatar, disco, group, not_an_occupant, owner, register, self_ping};
 use crate::error::WalkError;
 use crate::ext::Answer;
 use crate::walk::Walk;
@@ -23,6 +23,9 @@ pub(super) async fn to_room(walk: &mut Walk<'_>) -> Result<(), WalkError> {
     let payload = walk.stanza.payload()?;
     if walk.home.room.is_none() {
         return Err(StanzaError::item_not_found().into());
+    }
+    if payload.ns() == ns::MAM {
+        return archive::answer(walk, kind, &payload).await;
     }
     let place = walk.answer_place();
     let answer: Answer = match (kind, payload.ns(), payload.name()) {
@@ -70,6 +73,10 @@ fn request(walk: &Walk<'_>, from: &Jid, to: &FullJid) -> Result<Stanza, WalkErro
     let room = room.ok_or_else(StanzaError::item_not_found)?;
     let session = from.as_full().ok_or_else(not_an_occupant)?;
     let asker = room.occupants.of(&session).ok_or_else(not_an_occupant)?;
+    // Before it goes to a client, which may be one that answers no more (XEP-0410 §4.3).
+    if let Some(pong) = self_ping::answer(asker, to, &walk.stanza) {
+        return Ok(pong);
+    }
     let asked = room.occupants.at(to);
     let asked = asked.ok_or_else(StanzaError::item_not_found)?;
     let seat = asked.first().ok_or_else(StanzaError::item_not_found)?;

@@ -8,7 +8,9 @@ use posthaste_proto::xep::muc::{Affiliation, Item, Join, Role, RoomConfig, Statu
 use super::occupants::Seat;
 use super::presence::{self, Said};
 use super::room::{self, Affiliate, Room};
-use super::{broadcast, directory, entering, history, nick, pace, permissions, subject};
+use super::{
+    broadcast, directory, entering, history, nick, occupant_id, pace, permissions, subject,
+};
 use crate::error::WalkError;
 use crate::walk::Walk;
 
@@ -77,6 +79,7 @@ async fn create(walk: &mut Walk<'_>, maker: &FullJid) -> Result<(), WalkError> {
     let mut room = Room::new(maker.clone(), walk.now, RoomConfig::default());
     // §10.1.1: nobody else enters before the maker has said how the room is to be.
     room.locked = true;
+    room.secret = occupant_id::make(walk);
     walk.home.room = Some(Box::new(room));
     room::save(walk);
     let owner = Affiliate {
@@ -150,7 +153,9 @@ async fn enter(
     let role = permissions::initial_role(affiliation, &room.config);
     let session = seat.jid.clone();
     let is_known = room.occupants.at(&to).is_some();
-    room.occupants.seat(to.clone(), affiliation, role, seat);
+    let who = room.occupant_id(&seat.jid.to_bare());
+    room.occupants
+        .seat(to.clone(), who, (affiliation, role), seat);
     let Some(occupant) = room.occupants.at(&to) else {
         return Ok(());
     };

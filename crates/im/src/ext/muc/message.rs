@@ -3,6 +3,7 @@
 use posthaste_proto::error::StanzaError;
 use posthaste_proto::jid::FullJid;
 use posthaste_proto::ns;
+use posthaste_proto::xep::moderation;
 use posthaste_proto::xep::muc::{Item, Role, User};
 use posthaste_proto::xml::Element;
 
@@ -28,7 +29,8 @@ pub(super) async fn say(walk: &mut Walk<'_>, from: &FullJid) -> Result<(), WalkE
             .into());
     }
     let author = author(occupant, from);
-    let (archiving, address) = (room.config.archiving, occupant.address.clone());
+    let (id, archiving) = (occupant.id.to_element(), room.config.archiving);
+    let address = occupant.address.clone();
     // The last that may refuse it: what was refused has not been said.
     if let Some(room) = walk.home.room.as_deref_mut() {
         slow_mode::admits(room, from.to_bare(), &walk.stanza, walk.now)?;
@@ -36,6 +38,7 @@ pub(super) async fn say(walk: &mut Walk<'_>, from: &FullJid) -> Result<(), WalkE
     walk.stanza.from = Some(address.into());
     walk.stanza.to = None;
     strip_forged(walk);
+    walk.stanza.push_child(&id);
     if walk.stanza.id.is_none() {
         walk.stanza.id = Some(walk.node.random_name().into());
     }
@@ -87,7 +90,8 @@ pub(super) fn strip_forged(walk: &mut Walk<'_>) {
     let own = walk.home.jid.clone();
     walk.stanza
         .remove_children(|child| match (child.ns, child.name) {
-            (ns::MUC_USER, "x") | (ns::DELAY, "delay") | (ns::GROUPS, _) => true,
+            (ns::MUC_USER, "x") | (ns::DELAY, "delay") | (ns::GROUPS | ns::OCCUPANT_ID, _) => true,
+            (ns::RETRACT, _) => moderation::is_claim(&child),
             (ns::STANZA_ID, "stanza-id") => child
                 .to_element()
                 .is_ok_and(|id| id.attr("by") == Some(own.as_str())),

@@ -7,6 +7,7 @@
 //! The road of a stanza to a room is [`received`]; what goes to many occupants is made in [`broadcast`] only.
 
 mod admin;
+mod archive;
 pub mod avatar;
 pub mod broadcast;
 mod configured;
@@ -22,6 +23,7 @@ mod join;
 pub mod leave;
 mod message;
 mod nick;
+pub mod occupant_id;
 pub mod occupants;
 mod owner;
 pub mod pace;
@@ -31,6 +33,7 @@ mod private;
 mod register;
 pub mod restart;
 pub mod room;
+pub mod self_ping;
 pub mod service;
 pub mod slow_mode;
 mod stored;
@@ -46,7 +49,7 @@ use posthaste_proto::error::StanzaError;
 use posthaste_proto::jid::{BareJid, FullJid, Jid};
 use posthaste_proto::ns;
 use posthaste_proto::stanza::{IqType, Kind, MessageType, PresenceType, Stanza};
-use posthaste_proto::xep::muc::Join;
+use posthaste_proto::xep::muc::{Join, RoomConfig};
 use posthaste_proto::xml::Element;
 
 use super::Ext;
@@ -253,4 +256,11 @@ fn not_an_occupant() -> StanzaError {
 fn entering(stanza: &Stanza) -> Option<Join> {
     let x = stanza.child("x", ns::MUC)?.to_element().ok()?;
     Some(Join::read(&x))
+}
+
+/// What a room announces because of what other extensions add to it.
+fn features_around(config: &RoomConfig) -> impl Iterator<Item = &'static str> {
+    let always = [ns::OCCUPANT_ID, ns::SELF_PING];
+    let archive = archive::features(config).iter().copied();
+    always.into_iter().chain(archive)
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use posthaste_proto::jid::{BareJid, FullJid};
 use posthaste_proto::xep::muc::{Affiliation, Role};
+use posthaste_proto::xep::occupant_id::OccupantId;
 use smallvec::SmallVec;
 
 use super::presence::{self, Said};
@@ -29,6 +30,8 @@ pub struct Seat {
 pub struct Occupant {
     /// The room's address with the nickname.
     pub address: FullJid,
+    /// Who it is, whatever its nickname (XEP-0421).
+    pub id: OccupantId,
     /// What it is to the room.
     pub affiliation: Affiliation,
     /// What it may do.
@@ -156,7 +159,13 @@ impl Occupants {
     }
 
     /// Seats a session: at its occupant, or as a new one.
-    pub fn seat(&mut self, address: FullJid, affiliation: Affiliation, role: Role, seat: Seat) {
+    pub fn seat(
+        &mut self,
+        address: FullJid,
+        id: OccupantId,
+        (affiliation, role): (Affiliation, Role),
+        seat: Seat,
+    ) {
         self.audience = None;
         self.seated.insert(seat.jid.clone(), address.clone());
         let occupant = self
@@ -164,6 +173,7 @@ impl Occupants {
             .entry(address.clone())
             .or_insert_with(|| Occupant {
                 address,
+                id,
                 affiliation,
                 role,
                 seats: SmallVec::new(),
@@ -226,6 +236,7 @@ impl Occupants {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use posthaste_proto::xep::occupant_id::Secret;
 
     fn jid(text: &str) -> FullJid {
         FullJid::parse(text).unwrap()
@@ -240,7 +251,9 @@ mod tests {
 
     fn sit(occupants: &mut Occupants, nick: &str, session: &str) {
         let address = jid(&format!("coven@c/{nick}"));
-        occupants.seat(address, Affiliation::None, Role::Participant, seat(session));
+        let seat = seat(session);
+        let id = OccupantId::derive(&Secret::default(), &seat.jid.to_bare());
+        occupants.seat(address, id, (Affiliation::None, Role::Participant), seat);
     }
 
     #[test]
@@ -277,6 +290,6 @@ mod tests {
 
     #[test]
     fn an_occupant_is_small() {
-        assert!(size_of::<Occupant>() <= 144);
+        assert!(size_of::<Occupant>() <= 160);
     }
 }

@@ -30,7 +30,12 @@ pub struct Said<'a> {
 
 /// A presence as it is kept: without addresses, and without what only a room or an own server says.
 pub fn kept(stanza: &Stanza) -> Bytes {
-    let is_foreign = |ns: &str| matches!(ns, ns::MUC | ns::MUC_USER | ns::DELAY);
+    let is_foreign = |ns: &str| {
+        matches!(
+            ns,
+            ns::MUC | ns::MUC_USER | ns::DELAY | ns::OCCUPANT_ID | ns::HATS
+        )
+    };
     let mut presence = stanza.clone();
     presence.from = None;
     presence.to = None;
@@ -51,7 +56,9 @@ pub fn kept(stanza: &Stanza) -> Bytes {
 pub fn of(occupant: &Occupant) -> Result<Stanza, WalkError> {
     let kept = occupant.first().map(|seat| &seat.presence[..]);
     let stanza = codec::stanza(kept.unwrap_or(b"<presence/>"))?;
-    Ok(stanza.from(occupant.address.clone()))
+    Ok(stanza
+        .from(occupant.address.clone())
+        .with_child(&occupant.id.to_element()))
 }
 
 /// That an occupant goes, from its address; `words` is what it says at that.
@@ -67,7 +74,9 @@ pub fn gone(occupant: &Occupant, words: Option<&Stanza>) -> Stanza {
     stanza.kind = Kind::Presence(PresenceType::Unavailable);
     stanza.to = None;
     stanza.id = None;
-    stanza.from(occupant.address.clone())
+    stanza
+        .from(occupant.address.clone())
+        .with_child(&occupant.id.to_element())
 }
 
 /// What the presence of an occupant says of it to somebody who may or may not see real addresses.

@@ -20,12 +20,14 @@ pub(super) fn say(walk: &mut Walk<'_>, from: &FullJid, to: &FullJid) -> Result<(
     if !room.config.private_messages.admits(sender.role) {
         return Err(StanzaError::forbidden().into());
     }
-    let (sender, seats) = (sender.address.clone(), sessions(recipient));
+    let (id, sender) = (sender.id.to_element(), sender.address.clone());
+    let seats = sessions(recipient);
     // What a room says of an occupant, or an invitation in its name, is nothing that an occupant says.
     message::strip_forged(walk);
     let mut stanza = walk.stanza.clone().from(sender);
     // §7.5: clients know by it that it is no message of a contact.
     stanza.push_child(&User::default().to_element());
+    stanza.push_child(&id);
     for seat in seats {
         walk.send(stanza.clone().to(seat));
     }

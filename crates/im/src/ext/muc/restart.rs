@@ -56,7 +56,8 @@ pub(super) async fn restore(
             let nick = tables::key_text(tables::ROOM_OCCUPANT, &key);
             let address = nick.and_then(|nick| jid.with_resource(nick).ok());
             if let Some(address) = address {
-                room.occupants.restore(stored::occupant(address, value)?);
+                let occupant = stored::occupant(room, address, value)?;
+                room.occupants.restore(occupant);
             }
             batch.delete(key);
         }

@@ -7,8 +7,10 @@ use bytes::Bytes;
 use posthaste_kv::{Partition, Scan};
 use posthaste_proto::jid::{BareJid, FullJid};
 use posthaste_proto::xep::muc::{Affiliation, Role, RoomConfig};
+use posthaste_proto::xep::occupant_id::Secret;
 
 use super::group::{self, Standing};
+use super::occupant_id;
 use super::occupants::Occupants;
 use super::pace::Paces;
 use super::restart;
@@ -78,6 +80,8 @@ pub struct Room {
     pub affiliations: BTreeMap<BareJid, Affiliate>,
     /// What it is about.
     pub subject: Option<Subject>,
+    /// What the ids of its occupants are made with (XEP-0421).
+    pub secret: Secret,
     /// Who is there. Memory alone knows.
     pub occupants: Occupants,
     /// Who has spoken lately, where that matters. Memory alone knows.
@@ -100,6 +104,7 @@ impl Room {
             config,
             affiliations: BTreeMap::new(),
             subject: None,
+            secret: Secret::default(),
             occupants: Occupants::default(),
             spoken: Spoken::default(),
             group: Standing::default(),
@@ -177,6 +182,7 @@ async fn read(node: &Node, partition: &Partition) -> Result<Option<Room>, WalkEr
         return Ok(None);
     };
     let mut room = stored::room(value)?;
+    room.secret = occupant_id::load(kv, partition).await?;
     if let Some(value) = kv.get(partition, tables::ROOM_SUBJECT).await? {
         room.subject = Some(stored::subject(value)?);
     }

@@ -61,6 +61,8 @@ fn info(query: &Element) -> Answer {
         ns::MUC,
         ns::PING,
         ns::RSM,
+        // Every room has them (XEP-0421 §4).
+        ns::OCCUPANT_ID,
         STABLE_ID,
     ];
     let info = Info {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use posthaste_proto::jid::{BareJid, FullJid};
 use posthaste_proto::xep::muc::config::{Allowed, PresenceBroadcast, WhoIs};
 use posthaste_proto::xep::muc::{Affiliation, Role, RoomConfig};
+use smallvec::SmallVec;
 
 use super::occupants::{Occupant, Seat, Views};
 use super::room::{Affiliate, Room, Subject};
@@ -189,7 +190,7 @@ pub(super) fn encode_occupant(occupant: &Occupant) -> Bytes {
 }
 
 /// Reads what [`encode_occupant`] writes.
-pub(super) fn occupant(address: FullJid, value: Bytes) -> Result<Occupant, Corrupt> {
+pub(super) fn occupant(room: &Room, address: FullJid, value: Bytes) -> Result<Occupant, Corrupt> {
     let (_, mut value) = Reader::open("occupant", value, OCCUPANT_V1)?;
     let affiliation = numbered_affiliation(&mut value)?;
     let role = match value.u8()? {
@@ -205,10 +206,15 @@ pub(super) fn occupant(address: FullJid, value: Bytes) -> Result<Occupant, Corru
         let presence = value.bytes()?;
         Ok(Seat { jid, presence })
     });
-    let seats = seats.collect::<Result<_, Corrupt>>()?;
+    let seats = seats.collect::<Result<SmallVec<[Seat; 1]>, Corrupt>>()?;
+    let Some(first) = seats.first() else {
+        return Err(value.corrupt("nobody is there"));
+    };
+    let id = room.occupant_id(&first.jid.to_bare());
     value.end()?;
     Ok(Occupant {
         address,
+        id,
         affiliation,
         role,
         seats,
@@ -310,8 +316,10 @@ mod tests {
             jid: FullJid::parse("a@b/c").unwrap(),
             presence: Bytes::from_static(b"<presence/>"),
         };
+        let room = Room::new(jid("a@b"), Timestamp(5), RoomConfig::default());
         let there = Occupant {
             address: address.clone(),
+            id: room.occupant_id(&jid("a@b")),
             affiliation: Affiliation::Owner,
             role: Role::Moderator,
             seats: [seat].into(),
@@ -322,7 +330,7 @@ mod tests {
             &value[..],
             b"\x01\x04\x03\0\0\0\x01\0\0\0\x05a@b/c\0\0\0\x0b<presence/>"
         );
-        assert_eq!(occupant(address.clone(), value.clone()), Ok(there));
-        is_refused_when_cut(&value, |value| occupant(address.clone(), value));
+        assert_eq!(occupant(&room, address.clone(), value.clone()), Ok(there));
+        is_refused_when_cut(&value, |value| occupant(&room, address.clone(), value));
     }
 }
