@@ -18,7 +18,7 @@ use crate::log::ArchiveId;
 use crate::node::Node;
 use crate::pipeline;
 use crate::router::{Envelope, Many};
-use crate::session::{Item, Pushed, What};
+use crate::session::{Item, Pushed, Session, What};
 use crate::weight::{Way, weigh};
 
 /// After so many copies other tasks get a turn. A copy is about a microsecond's work, and a worker keeps so many woken
@@ -159,7 +159,7 @@ impl Copies {
 
     /// Gives a session its copy if nothing in its home wants to know more of it than that. Answers whether it was done:
     /// if not, the stanza takes the whole road ([`pipeline::received`]), which comes to the same or to more.
-    fn hand_over(&self, node: &Node, home: &HomeState, to: &FullJid) -> bool {
+    fn hand_over(&self, node: &Node, home: &HomeState, to: &FullJid, asleep: &mut Asleep) -> bool {
         let is_plain = home.has_account
             && home.unsent.is_empty()
             && !home.blocked.holds(&self.from)
@@ -174,7 +174,11 @@ impl Copies {
             xml: Some(Xml::Shared(self.shared.clone())),
             hold: self.hold,
         };
-        match session.push(item, node.config().queue) {
+        let pushed = session.push_asleep(item, node.config().queue);
+        if session.waker.is_some() {
+            asleep.0.push(attendee.session.clone());
+        }
+        match pushed {
             Pushed::Queued => node.stats.stanzas_out.count(self.stanza.kind),
             // A slow reader loses it, and nobody else does: it is in the room's archive.
             Pushed::Refused => node.stats.refused_by_queue.count(),
@@ -184,11 +188,46 @@ impl Copies {
     }
 }
 
+/// Sessions that have got copies and whose connections do not know it yet. They are woken when what a room has said has
+/// been brought to everybody, and whoever waited to say something in it has had a turn to bring that too: when a room is
+/// busy each connection writes several copies at a time, which is most of what a copy costs.
+#[derive(Debug, Default)]
+pub(crate) struct Asleep(Vec<Arc<Session>>);
+
+impl Asleep {
+    /// Lets others have their turn, then wakes all.
+    pub(crate) async fn wake(mut self) {
+        if self.0.is_empty() {
+            return;
+        }
+        tokio::task::yield_now().await;
+        while !self.0.is_empty() {
+            let rest = self.0.len().saturating_sub(COPIES_PER_TURN);
+            let woken = self.0.drain(rest..);
+            woken.for_each(|session| session.state().wake());
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Drop for Asleep {
+    /// Whoever brought the copies came to no end: what is in a queue is written all the same.
+    fn drop(&mut self) {
+        let left = self.0.drain(..);
+        left.for_each(|session| session.state().wake());
+    }
+}
+
 impl Node {
     /// Brings what is many stanzas. Only homes of accounts are entered; what is for others is answered, to be routed.
-    pub(crate) async fn bring_many(&self, stanza: Stanza, many: Many) -> (Ticket, Vec<Envelope>) {
+    pub(crate) async fn bring_many(
+        &self,
+        stanza: Stanza,
+        many: Many,
+        asleep: &mut Asleep,
+    ) -> (Ticket, Vec<Envelope>) {
         match many {
-            Many::Sessions(to) => self.bring_copies(stanza, &to).await,
+            Many::Sessions(to) => self.bring_copies(stanza, &to, asleep).await,
             Many::Crowd(to, crowd) => self.bring_crowd(&stanza, &to, &crowd).await,
         }
     }
@@ -231,7 +270,12 @@ impl Node {
     }
 
     /// Brings one stanza to many sessions, one after another. Memory is taken for one body, whatever their number.
-    async fn bring_copies(&self, stanza: Stanza, to: &[FullJid]) -> (Ticket, Vec<Envelope>) {
+    async fn bring_copies(
+        &self,
+        stanza: Stanza,
+        to: &[FullJid],
+        asleep: &mut Asleep,
+    ) -> (Ticket, Vec<Envelope>) {
         let (mut covering, mut caused) = (Ticket::DURABLE, Vec::new());
         let copies = Copies::of(&stanza);
         for (count, to) in to.iter().enumerate() {
@@ -239,7 +283,7 @@ impl Node {
                 tokio::task::yield_now().await;
             }
             if let Some(copies) = &copies
-                && self.hand_over(copies, to).await
+                && self.hand_over(copies, to, asleep).await
             {
                 continue;
             }
@@ -256,7 +300,7 @@ impl Node {
         to.local().is_some() && self.config().host(to.domain()).is_some()
     }
 
-    async fn hand_over(&self, copies: &Copies, to: &FullJid) -> bool {
+    async fn hand_over(&self, copies: &Copies, to: &FullJid, asleep: &mut Asleep) -> bool {
         if !self.is_local(to) {
             return false;
         }
@@ -265,7 +309,7 @@ impl Node {
             return false;
         };
         match home.lock(self).await {
-            Ok(state) => copies.hand_over(self, &state, to),
+            Ok(state) => copies.hand_over(self, &state, to, asleep),
             // The whole road says what is wrong.
             Err(_) => false,
         }

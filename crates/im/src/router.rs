@@ -8,7 +8,7 @@ use posthaste_kv::Ticket;
 use posthaste_proto::jid::{BareJid, FullJid, Jid};
 use posthaste_proto::stanza::{PresenceType, Stanza};
 
-use crate::copies::Shared;
+use crate::copies::{Asleep, Shared};
 use crate::error::WalkError;
 use crate::ext::{host, services};
 use crate::node::Node;
@@ -89,7 +89,10 @@ impl Node {
             ..
         } = envelope;
         if let Some(many) = many {
-            return self.bring_many(stanza, many).await;
+            let mut asleep = Asleep::default();
+            let brought = self.bring_many(stanza, many, &mut asleep).await;
+            asleep.wake().await;
+            return brought;
         }
         let Some(to) = stanza.to.clone() else {
             tracing::error!("a stanza without an address came to the router: dropped");
@@ -110,8 +113,13 @@ impl Node {
     }
 
     /// Brings what one room has said to those it is for, one after another, and answers what that caused. Only homes of
-    /// accounts are entered here: whoever waits to be next cannot be waited for.
-    pub(crate) async fn bring_in_order(&self, out: Vec<Envelope>) -> (Ticket, Vec<Envelope>) {
+    /// accounts are entered here: whoever waits to be next cannot be waited for. The sessions in `asleep` are to be woken
+    /// after that.
+    pub(crate) async fn bring_in_order(
+        &self,
+        out: Vec<Envelope>,
+        asleep: &mut Asleep,
+    ) -> (Ticket, Vec<Envelope>) {
         let (mut covering, mut caused) = (Ticket::DURABLE, Vec::new());
         for (walks, envelope) in out.into_iter().enumerate() {
             let (ticket, more) = match envelope {
@@ -119,7 +127,7 @@ impl Node {
                     many: Some(many),
                     stanza,
                     ..
-                } => self.bring_many(stanza, many).await,
+                } => self.bring_many(stanza, many, asleep).await,
                 single => self.bring_to_account(single).await,
             };
             covering = covering.max(ticket);

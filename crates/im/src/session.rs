@@ -322,6 +322,13 @@ impl State {
 
     /// Puts a stanza into the queue, if there is room.
     pub fn push(&mut self, item: Item, limits: QueueLimits) -> Pushed {
+        let pushed = self.push_asleep(item, limits);
+        self.wake();
+        pushed
+    }
+
+    /// As [`State::push`]; the connection is to be woken a moment later, when there may be more for it.
+    pub fn push_asleep(&mut self, item: Item, limits: QueueLimits) -> Pushed {
         if self.ended {
             return Pushed::Refused;
         }
@@ -337,9 +344,7 @@ impl State {
             item
         };
         self.release_held(limits);
-        let pushed = self.enqueue(item, limits);
-        self.wake();
-        pushed
+        self.enqueue(item, limits)
     }
 
     fn enqueue(&mut self, mut item: Item, limits: QueueLimits) -> Pushed {

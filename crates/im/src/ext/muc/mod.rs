@@ -53,6 +53,7 @@ use posthaste_proto::xep::muc::{Join, RoomConfig};
 use posthaste_proto::xml::Element;
 
 use super::Ext;
+use crate::copies::Asleep;
 use crate::error::WalkError;
 use crate::node::Node;
 use crate::router::Envelope;
@@ -162,7 +163,7 @@ async fn visit(node: &Node, jid: &BareJid, stanza: Stanza) -> Outcome {
     // Before the room is let go: whoever has it next is behind us in the line.
     let is_our_turn = poll_fn(|cx| Poll::Ready(turn.as_mut().poll(cx))).await;
     drop(state);
-    let _turn = match is_our_turn {
+    let turn_taken = match is_our_turn {
         Poll::Ready(turn) => turn,
         Poll::Pending => turn.await,
     };
@@ -171,7 +172,10 @@ async fn visit(node: &Node, jid: &BareJid, stanza: Stanza) -> Outcome {
     {
         return Err((request, KvError::from(failed).into()));
     }
-    let (covering, caused) = node.bring_in_order(out).await;
+    let mut asleep = Asleep::default();
+    let (covering, caused) = node.bring_in_order(out, &mut asleep).await;
+    drop(turn_taken);
+    asleep.wake().await;
     Ok((ticket.max(covering), caused))
 }
 
