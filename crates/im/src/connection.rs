@@ -317,6 +317,8 @@ impl Connection {
         }
         if wire.room() > 0 && state.wants_ack() {
             wire.element(REQUEST);
+        } else if state.asks_later() {
+            self.node.note_asks_later(self.session.clone());
         }
         if let Some(error) = &state.closing {
             return Poll::Ready(Outbound::Close(error.clone()));

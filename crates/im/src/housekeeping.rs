@@ -20,6 +20,8 @@ use crate::session_store;
 
 /// How often the house is tidied. A crash repeats at most what was delivered in this time, recognisably.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
+/// After so many sessions others have their turn.
+const SESSIONS_PER_TURN: usize = 128;
 /// Homes are looked through for idle ones every so many rounds.
 const FORGET_EVERY: u32 = 10;
 
@@ -45,6 +47,10 @@ impl Node {
     /// One round of housekeeping; tests call it instead of waiting.
     pub async fn tidy(self: &Arc<Node>) {
         self.check_orders();
+        for sessions in self.take_asks_later().chunks(SESSIONS_PER_TURN) {
+            sessions.iter().for_each(|it| it.state().ask_now());
+            tokio::task::yield_now().await;
+        }
         for (id, jid) in self.take_overdue(self.now()) {
             self.end_overdue(&jid.to_bare(), id).await;
         }

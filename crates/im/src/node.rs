@@ -18,7 +18,7 @@ use crate::ext::caps::ClientKinds;
 use crate::ext::commands::sessions::Sessions as CommandSessions;
 use crate::home::{Home, HomeState};
 use crate::orders::Orders;
-use crate::session::SessionId;
+use crate::session::{Session, SessionId};
 use crate::stats::Stats;
 
 /// The table of homes is cut into so many parts, so that connections on different cores rarely meet at a lock.
@@ -56,6 +56,8 @@ pub struct Node {
     detached: Mutex<BTreeMap<(Timestamp, SessionId), FullJid>>,
     /// Homes whose cursor is to be saved.
     dirty: Mutex<Vec<Arc<Home>>>,
+    /// Sessions whose clients are to be asked in the next round what they have taken of the copies they got.
+    asks_later: Mutex<Vec<Arc<Session>>>,
     /// When to look at the push registrations of an account, or at what a group has to tell, and which.
     pushes: Mutex<BTreeSet<(Timestamp, BareJid)>>,
     /// Homes whose account was removed by its owner and that are to be erased.
@@ -97,6 +99,7 @@ impl Node {
             next_session: AtomicU64::new(1),
             detached: Mutex::default(),
             dirty: Mutex::default(),
+            asks_later: Mutex::default(),
             pushes: Mutex::default(),
             removed: Mutex::default(),
             border: Border::default(),
@@ -203,6 +206,22 @@ impl Node {
 
     pub(crate) fn take_dirty(&self) -> Vec<Arc<Home>> {
         std::mem::take(&mut *self.dirty.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn note_asks_later(&self, session: Arc<Session>) {
+        let mut asks = self
+            .asks_later
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        asks.push(session);
+    }
+
+    pub(crate) fn take_asks_later(&self) -> Vec<Arc<Session>> {
+        let mut asks = self
+            .asks_later
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *asks)
     }
 
     pub(crate) fn note_removed(&self, account: BareJid) {

@@ -264,6 +264,23 @@ pub struct StreamManagement {
     pub sent: sm::Sent,
     /// Is a `<r/>` of ours unanswered?
     pub asked: bool,
+    /// Has something been written since the last one that is not a copy of what many get ([`crate::copies`])? Those come
+    /// by the dozen, and are asked for together.
+    pub wrote_own: bool,
+    /// What has been written of copies is to be asked for within a second ([`State::asks_later`]).
+    pub later: Later,
+}
+
+/// Whether copies that have been written are to be acknowledged by and by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Later {
+    /// There are none, or they have been asked for.
+    #[default]
+    No,
+    /// In the next round of housekeeping.
+    Soon,
+    /// The round has come.
+    Now,
 }
 
 impl State {
@@ -477,6 +494,9 @@ impl State {
         match &mut self.sm {
             Some(sm) => {
                 sm.sent.send();
+                let written = self.items.get(unacked);
+                let is_copy = written.is_some_and(|it| matches!(it.xml, Some(Xml::Shared(_))));
+                sm.wrote_own |= !is_copy;
                 if let Some(item) = self.items.get_mut(unacked)
                     && item.what.log_id().is_some()
                     && let Some(xml) = item.xml.take()
@@ -501,9 +521,37 @@ impl State {
         let drained = self.items.len() == self.unacked();
         let Some(sm) = &mut self.sm else { return false };
         let unacked = sm.sent.unacked() as usize;
-        let wants = !sm.asked && unacked > 0 && (drained || unacked >= ACK_EVERY);
-        sm.asked |= wants;
+        let is_due = sm.wrote_own || sm.later == Later::Now;
+        let wants = !sm.asked && unacked > 0 && ((drained && is_due) || unacked >= ACK_EVERY);
+        if wants {
+            sm.asked = true;
+            sm.wrote_own = false;
+            if sm.later == Later::Now {
+                sm.later = Later::No;
+            }
+        }
         wants
+    }
+
+    /// Have copies been written that nobody has asked to be acknowledged? Answered once: the caller sees to it that
+    /// [`State::ask_now`] is called in a while.
+    pub fn asks_later(&mut self) -> bool {
+        let Some(sm) = &mut self.sm else { return false };
+        let waits = !sm.asked && sm.later == Later::No && sm.sent.unacked() > 0;
+        if waits {
+            sm.later = Later::Soon;
+        }
+        waits
+    }
+
+    /// A while has passed since [`State::asks_later`].
+    pub fn ask_now(&mut self) {
+        let Some(sm) = &mut self.sm else { return };
+        let is_open = sm.sent.unacked() > 0 && !sm.asked;
+        sm.later = if is_open { Later::Now } else { Later::No };
+        if is_open {
+            self.wake();
+        }
     }
 
     /// The client acknowledged all stanzas up to `h`. Answers what has been delivered by that.
@@ -760,6 +808,7 @@ impl State {
             // What was written and not acknowledged will be written, and counted, again.
             sm.sent = sm::Sent::restore(sm.sent.acked(), sm.sent.acked());
             sm.asked = false;
+            sm.wrote_own = true;
         }
         self.epoch
     }

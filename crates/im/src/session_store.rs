@@ -195,7 +195,7 @@ fn revive(node: &Node, state: &mut HomeState, stored: Stored, jid: FullJid) {
         id: Some(stored.id.into()),
         resume_millis: stored.resume_millis,
         sent: sm::Sent::restore(stored.sent, stored.acked),
-        asked: false,
+        ..StreamManagement::default()
     }));
     for item in stored.items {
         let item = match item {

@@ -187,3 +187,46 @@ async fn a_message_to_many_does_not_hold_up_a_message_to_one() {
     tokio::join!(to_many, to_one);
     assert_eq!(*done.lock().unwrap(), ["one", "many"]);
 }
+
+#[tokio::test]
+async fn what_many_get_is_acknowledged_together() {
+    let world = World::new();
+    let mut juliet = world.online("juliet", "balcony").await;
+    juliet.send(&join("juliet")).await;
+    let mut romeo = world.online("romeo", "orchard").await;
+    romeo.manage_stream().await;
+    romeo.send(&join("romeo")).await;
+    let entered = romeo.receives_until_quiet().await;
+    assert!(entered.last().unwrap().starts_with("<r "), "{entered:?}");
+    let taken = entered.len() - 1;
+    romeo
+        .send(&format!("<a xmlns='urn:xmpp:sm:3' h='{taken}'/>"))
+        .await;
+    world.pass_seconds(1).await;
+    romeo.receives_until_quiet().await;
+
+    for text in ["one", "two", "three"] {
+        juliet.send(&said(text)).await;
+        assert_eq!(romeo.receives_until_quiet().await.len(), 1, "{text}");
+    }
+    world.pass_seconds(1).await;
+    let asked = romeo.receives_until_quiet().await;
+    assert_eq!(asked, ["<r xmlns='urn:xmpp:sm:3'/>"]);
+    // What is for him alone is asked for at once.
+    juliet.send(&chat("romeo@example.org", "for you")).await;
+    romeo.receives_until_quiet().await;
+    romeo
+        .send(&format!("<a xmlns='urn:xmpp:sm:3' h='{}'/>", taken + 3))
+        .await;
+    let asked = romeo.receives_until_quiet().await;
+    assert_eq!(asked, ["<r xmlns='urn:xmpp:sm:3'/>"]);
+    // And in a burst of copies after so many, as ever.
+    romeo
+        .send(&format!("<a xmlns='urn:xmpp:sm:3' h='{}'/>", taken + 4))
+        .await;
+    for number in 0..64 {
+        juliet.send(&said(&number.to_string())).await;
+    }
+    let burst = romeo.receives_until_quiet().await;
+    assert_eq!(burst.iter().filter(|xml| xml.starts_with("<r ")).count(), 1);
+}
