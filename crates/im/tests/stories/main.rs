@@ -35,5 +35,6 @@ mod rooms_admin;
 mod rooms_archive;
 mod rooms_config;
 mod rooms_limits;
+mod rooms_spoofing;
 mod roster;
 mod services;
