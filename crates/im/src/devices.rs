@@ -434,6 +434,18 @@ pub(crate) async fn heard_upto(
     Ok(walk.get(&key).await?.map(decode_heard).transpose()?)
 }
 
+/// The device of a session follows a group from this position on.
+pub(crate) fn begin_hearing(
+    home: &mut HomeState,
+    session: SessionId,
+    room: &BareJid,
+    from: ArchiveId,
+) {
+    if let Some(device) = home.device(session) {
+        heard::note(&mut device.heard, room, from);
+    }
+}
+
 // ---- those that do not come back ----
 
 /// Forgets the devices of an account that have not been seen for the configured time.

@@ -118,8 +118,10 @@ async fn stand(walk: &mut Walk<'_>, room: &BareJid, mut heard: Activity) -> Resu
     if known.is_none() && !may_begin(walk, room, bookmark.is_some()).await? {
         return Ok(());
     }
+    let is_new = known.is_none();
     let mut group = known.unwrap_or_default();
-    let change = group.hear(heard, walk.now);
+    let mut change = group.hear(heard, walk.now);
+    change.is_any |= is_new;
     keep(walk, room, &group, change).await?;
     let wakes = match bookmark.as_ref().and_then(Setting::of) {
         None | Some(Setting::Always) => change.is_news,
@@ -306,7 +308,15 @@ pub async fn stamp_entry(walk: &mut Walk<'_>) -> Result<(), WalkError> {
     }
     let has_said = entering.child("history", ns::MUC).is_some()
         || entering.child("since", ns::GROUPS).is_some();
-    if !has_said && let Some(upto) = devices::heard_upto(walk, session, &room).await? {
+    let upto = devices::heard_upto(walk, session, &room).await?;
+    if upto.is_none()
+        && let Some(group) = find(walk, &room).await?
+    {
+        // Its first time: from now on it misses nothing.
+        let last = group.activity.last.as_deref().and_then(ArchiveId::parse);
+        devices::begin_hearing(walk.home, session, &room, last.unwrap_or_default());
+    }
+    if let Some(upto) = upto.filter(|_| !has_said) {
         // Inside: no room shows this element to others.
         let entering = entering.with_child(since(&upto.to_string()));
         walk.stanza.remove_children(|child| child.is("x", ns::MUC));

@@ -77,7 +77,7 @@ pub fn hear_own(walk: &mut Walk<'_>) -> bool {
 
 /// A notice for each member.
 fn notices(room: &Room, jid: &BareJid, out: &mut Vec<Envelope>) {
-    if room.group.count == 0 || !is_group(room) {
+    if !is_group(room) {
         return;
     }
     for (member, _) in members(room) {
@@ -97,7 +97,7 @@ fn notice(room: &Room, jid: &BareJid, member: &BareJid) -> Stanza {
 pub(super) fn tell_one(walk: &mut Walk<'_>, member: &BareJid) {
     let jid = walk.home.jid.clone();
     if let Some((room, out)) = walk.room_and_out()
-        && room.group.count > 0
+        && is_group(room)
     {
         out.push(Envelope::new(notice(room, &jid, member)));
     }
