@@ -436,13 +436,15 @@ pub(crate) async fn heard_upto(
 
 /// The device of a session follows a group from this position on.
 pub(crate) fn begin_hearing(
-    home: &mut HomeState,
+    walk: &mut Walk<'_>,
     session: SessionId,
     room: &BareJid,
     from: ArchiveId,
 ) {
-    if let Some(device) = home.device(session) {
-        heard::note(&mut device.heard, room, from);
+    let key = walk.home.device(session);
+    let key = key.map(|device| tables::room_cursor_key(&device.id, room));
+    if let Some(key) = key {
+        walk.put(key, encode_heard(from));
     }
 }
 

@@ -80,6 +80,8 @@ pub(crate) async fn group(world: &World, members: &[&str]) -> Client {
     for member in members {
         is_done(&mut romeo, &affiliated(member, "member")).await;
     }
+    // They know by now that it is a group.
+    world.pass_seconds(2).await;
     romeo.receives_until_quiet().await;
     romeo
 }

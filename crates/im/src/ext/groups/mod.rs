@@ -312,9 +312,9 @@ pub async fn stamp_entry(walk: &mut Walk<'_>) -> Result<(), WalkError> {
     if upto.is_none()
         && let Some(group) = find(walk, &room).await?
     {
-        // Its first time: from now on it misses nothing.
+        // Its first time: from now on it misses nothing, whatever it confirms.
         let last = group.activity.last.as_deref().and_then(ArchiveId::parse);
-        devices::begin_hearing(walk.home, session, &room, last.unwrap_or_default());
+        devices::begin_hearing(walk, session, &room, last.unwrap_or_default());
     }
     if let Some(upto) = upto.filter(|_| !has_said) {
         // Inside: no room shows this element to others.

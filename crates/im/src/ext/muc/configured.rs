@@ -8,7 +8,7 @@ use posthaste_proto::xep::muc::{Affiliation, Item, Role, RoomConfig, Status, Use
 use super::occupants::Occupant;
 use super::presence::{self, Said};
 use super::room::{self, Affiliate, Room};
-use super::{broadcast, leave, permissions};
+use super::{broadcast, group, leave, permissions};
 use crate::error::WalkError;
 use crate::router::Envelope;
 use crate::walk::Walk;
@@ -39,6 +39,7 @@ pub(super) fn apply(
     let old = std::mem::replace(&mut room.config, config);
     let before: Vec<Before> = room.occupants.iter().map(Before::of).collect();
     room::save(walk);
+    group::configured(walk, &old);
     for (user, to) in grades {
         regrade(walk, user, *to);
     }

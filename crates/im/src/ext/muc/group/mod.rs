@@ -17,7 +17,7 @@ use posthaste_proto::jid::{BareJid, FullJid, Jid};
 use posthaste_proto::ns;
 use posthaste_proto::stanza::{MessageType, Stanza};
 use posthaste_proto::xep::groups::{MAX_MENTIONS, Reach, counted, counted_number};
-use posthaste_proto::xep::muc::{Affiliation, Item, Status, User};
+use posthaste_proto::xep::muc::{Affiliation, Item, RoomConfig, Status, User};
 use posthaste_proto::xep::reference::Mentions;
 
 use super::room::{Affiliate, Room};
@@ -112,7 +112,11 @@ impl Pace {
 
 /// Is the room a group (§1)?
 pub fn is_group(room: &Room) -> bool {
-    room.config.persistent && room.config.members_only && room.config.archiving
+    makes_group(&room.config)
+}
+
+fn makes_group(config: &RoomConfig) -> bool {
+    config.persistent && config.members_only && config.archiving
 }
 
 /// Who belongs to it. Whole domains may enter, but nobody can be told there.
@@ -270,6 +274,14 @@ pub fn affiliated(walk: &mut Walk<'_>, user: &BareJid, before: Affiliation) {
             let parting = parting(&walk.home.jid, user);
             walk.send_stored(parting);
         }
+    }
+}
+
+/// The room was configured so until now: if it has become a group, its members are told that it is one.
+pub fn configured(walk: &mut Walk<'_>, before: &RoomConfig) {
+    let room = walk.home.room.as_deref();
+    if !makes_group(before) && room.is_some_and(is_group) {
+        activity::tell(walk);
     }
 }
 
