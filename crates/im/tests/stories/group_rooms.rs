@@ -479,6 +479,7 @@ async fn a_device_that_comes_back_gets_exactly_what_it_missed() {
     for n in 0..MOST_MISSED + 10 {
         romeo.send(&said(&format!("m{n}"))).await;
         romeo.receives_until_quiet().await;
+        world.pass_seconds(1).await;
     }
     let mut phone = world.device_online("juliet", "phone").await;
     phone.send(&join("juliet")).await;
