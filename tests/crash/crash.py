@@ -2,7 +2,8 @@
 
 Senders and receivers come and go through it all. At the end everything is drained and judged:
 a message acknowledged to its sender and never delivered, a repeat that nobody can tell for one,
-or one sender's messages out of order fail the test. The seed is printed; the same seed makes the
+or one sender's messages out of order fail the test, to accounts as in rooms (rooms.py), whose members and
+settings must be what was confirmed. The seed is printed; the same seed makes the
 same choices, though not the same moments.
 """
 
@@ -20,6 +21,8 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from crash.devices import Receiver, Sender  # noqa: E402
+from crash.rooms import Keeper, Talker, look_at  # noqa: E402
+from crash.roomverdict import RoomVerdict  # noqa: E402
 from crash.verdict import Verdict, is_complete  # noqa: E402
 from interop.servers import chosen  # noqa: E402
 from wire import AuthFailed  # noqa: E402
@@ -28,6 +31,10 @@ SENDERS = 6
 # How the receivers keep their hours.
 HOURS = ["always", "always", "turns", "turns", "turns", "end"]
 SENDER_PAUSE = 0.01
+# Rooms, and who talks in each; everybody hears everybody, so they take more time.
+ROOMS = 2
+TALKERS = 3
+TALKER_PAUSE = 0.2
 # Longest time in which everything must have been acknowledged, and then delivered, at the end.
 ACKNOWLEDGED_WITHIN = 60.0
 # Sessions that nobody resumes hand back what they held after this; the rest is the server's work.
@@ -35,6 +42,7 @@ RESUME_TIMEOUT = 4
 DELIVERED_WITHIN = 60.0
 # After each misfortune so many more messages must be acknowledged in this time: the service is back.
 BACK_WITH = 50
+BACK_WITH_IN_ROOMS = 20
 BACK_WITHIN = 60.0
 # A device ends at the first or second; more than this is an error in the test.
 CANCELLATIONS = 20
@@ -54,7 +62,9 @@ class Victim(chosen()):
         super().configure()
         if self.name == "posthaste":
             text = self.config.read_text()
-            self.config.write_text(f"{text}\n[sessions]\nresume_timeout = \"{self.resume_timeout}s\"\n")
+            # Talkers say more than people do.
+            settings = f"[sessions]\nresume_timeout = \"{self.resume_timeout}s\"\n[rooms]\nmessage_rate = 0\n"
+            self.config.write_text(f"{text}\n{settings}")
 
     def put_on_failing_disk(self):
         """From the next start on the store sees the disk through powercut.c."""
@@ -163,24 +173,28 @@ async def run(kind, rounds, seed):
     tasks = []
     try:
         senders, receivers = make_devices(victim, chance)
+        keepers, talkers = make_rooms(victim, chance)
         victim.start()
-        tasks = [asyncio.ensure_future(device.run()) for device in [*receivers, *senders]]
-        await service_is_there(tasks, senders)
+        active = [*senders, *talkers, *keepers]
+        tasks = [asyncio.ensure_future(device.run()) for device in [*receivers, *active]]
+        await service_is_there(tasks, senders, talkers)
         for number in range(rounds):
             await load_for(tasks, chance.uniform(0.2, 2.0))
             await kind.happen(victim, chance)
-            await service_is_there(tasks, senders)
-            sent = sum(len(s.messages) for s in senders)
+            await service_is_there(tasks, senders, talkers)
+            sent = sum(len(s.messages) for s in [*senders, *talkers])
             print(f"  round {number + 1}: {sent} sent so far, {victim.crashes} crashes", flush=True)
         await load_for(tasks, 1.0)
-        failures += await drain(victim, senders, receivers, tasks)
+        failures += await drain(victim, senders, receivers, active, tasks)
         verdict = Verdict(senders, receivers)
         failures += verdict.failures
-        resumed = sum(d.resumed for d in [*senders, *receivers])
-        not_resumed = sum(d.not_resumed for d in [*senders, *receivers])
+        resumed = sum(d.resumed for d in [*active, *receivers])
+        not_resumed = sum(d.not_resumed for d in [*active, *receivers])
         print(f"  {verdict.summary}; {resumed} sessions resumed, {not_resumed} not")
         if kind.sessions_last and not_resumed:
             failures.append(f"{not_resumed} sessions did not last through a graceful restart")
+        await end(tasks)
+        failures += await look_at_rooms(victim, keepers, talkers, kind.sessions_last)
     except AuthFailed as problem:
         failures.append(f"a device that has an account was told {problem}")
     except (AssertionError, subprocess.TimeoutExpired) as problem:
@@ -228,6 +242,37 @@ def make_devices(victim, chance):
     return senders, receivers
 
 
+def make_rooms(victim, chance):
+    """The owners of the rooms, and who talks in them."""
+    password = secrets.token_hex(8)
+    keepers, talkers = [], []
+    for room in range(ROOMS):
+        jid = f"room{room}@conference.{victim.domain}"
+        owner = f"k{room}"
+        victim.add_user(owner, password)
+        keepers.append(Keeper(victim, owner, password, jid, random.Random(chance.random())))
+        for n in range(TALKERS):
+            user = f"t{room}x{n}"
+            victim.add_user(user, password)
+            talkers.append(Talker(
+                victim, user, password, jid, keepers[-1].opened, random.Random(chance.random()), TALKER_PAUSE,
+                with_origin_id=n % 2 == 0,
+            ))
+    return keepers, talkers
+
+
+async def look_at_rooms(victim, keepers, talkers, sessions_last):
+    """What is wrong with what is left of the rooms after one more kill -9."""
+    await kill(victim, None)
+    failures = []
+    for keeper in keepers:
+        found = await look_at(victim, keeper)
+        verdict = RoomVerdict([t for t in talkers if t.room_jid == keeper.room_jid], keeper, found, sessions_last)
+        print(f"  {keeper.room_jid}: {verdict.summary}")
+        failures += [f"{keeper.room_jid}: {failure}" for failure in verdict.failures]
+    return failures
+
+
 async def load_for(tasks, seconds):
     """Let them work; an error in one of them is ours to see."""
     done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
@@ -235,26 +280,27 @@ async def load_for(tasks, seconds):
         task.result()
 
 
-async def service_is_there(tasks, senders):
-    """Wait until messages are acknowledged again."""
-    acknowledged = lambda: sum(len(s.messages) - len(s.pending) for s in senders)
-    wanted = acknowledged() + BACK_WITH
+async def service_is_there(tasks, senders, talkers):
+    """Wait until messages are acknowledged again, to accounts and in rooms."""
+    acknowledged = lambda who: sum(len(s.messages) - len(s.pending) for s in who)
+    wanted = acknowledged(senders) + BACK_WITH
+    wanted_in_rooms = acknowledged(talkers) + BACK_WITH_IN_ROOMS
     deadline = time.monotonic() + BACK_WITHIN
-    while acknowledged() < wanted:
+    while acknowledged(senders) < wanted or acknowledged(talkers) < wanted_in_rooms:
         if time.monotonic() > deadline:
             raise AssertionError(f"the service was not back in {BACK_WITHIN} s")
         await load_for(tasks, 0.05)
 
 
-async def drain(victim, senders, receivers, tasks):
+async def drain(victim, senders, receivers, active, tasks):
     """No more sending; everybody online; wait until all is delivered or nothing comes any more."""
-    for device in [*senders, *receivers]:
+    for device in [*active, *receivers]:
         device.stopping = True
     sending = tasks[len(receivers):]
     _, late = await asyncio.wait(sending, timeout=ACKNOWLEDGED_WITHIN)
     failures = []
     if late:
-        waiting = sum(len(s.pending) for s in senders)
+        waiting = sum(len(s.pending) for s in active)
         failures.append(f"{waiting} messages of {len(late)} senders were not acknowledged in {ACKNOWLEDGED_WITHIN} s")
     for task in set(sending) - late:
         task.result()

@@ -140,6 +140,8 @@ class Device:
 class Sender(Device):
     """Sends numbered messages to random recipients, as fast as it is acknowledged."""
 
+    message = Message
+
     def __init__(self, server, user, password, recipients, random, pause, with_origin_id):
         super().__init__(server, user, password, "sender")
         self.recipients, self.random, self.pause = recipients, random, pause
@@ -197,7 +199,7 @@ class Sender(Device):
     async def _write(self):
         while not self.stopping:
             for _ in range(ASK_EVERY):
-                message = Message(
+                message = self.message(
                     self.user, len(self.messages), self.random.choice(self.recipients), self.with_origin_id
                 )
                 message.transmissions = 1
