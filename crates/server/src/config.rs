@@ -222,6 +222,7 @@ pub(crate) struct PubSub {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rooms {
+    pub(crate) creators: &'static str,
     pub(crate) per_account: u64,
     pub(crate) occupants: u64,
     pub(crate) affiliations: u64,

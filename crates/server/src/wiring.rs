@@ -11,6 +11,7 @@ use posthaste_gate::{
 use posthaste_im::accounts::Settings;
 use posthaste_im::config::{HostConfig, PushContent, ServiceDomain, ServiceKind};
 use posthaste_im::ext::external_services::{ExternalServices, Service};
+use posthaste_im::ext::muc::Creators;
 use posthaste_im::session::QueueLimits;
 use posthaste_proto::jid::BareJid;
 use posthaste_proto::sasl::Mechanism;
@@ -205,6 +206,7 @@ pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
             service_nodes: size(config.pubsub.service_nodes),
         },
         rooms: posthaste_im::ext::muc::Limits {
+            creators: room_creators(config.rooms.creators),
             rooms_per_user: size(config.rooms.per_account),
             occupants: size(config.rooms.occupants),
             affiliations: size(config.rooms.affiliations),
@@ -265,6 +267,15 @@ fn external_services(keys: &crate::config::ExternalServices) -> ExternalServices
         services: services.collect(),
         secret: Some(keys.secret.clone()).filter(|secret| !secret.expose().is_empty()),
         credentials_seconds: count(keys.credentials_lifetime.as_secs()),
+    }
+}
+
+/// The table of keys admits these words only.
+fn room_creators(word: &str) -> Creators {
+    match word {
+        "everyone" => Creators::Everyone,
+        "admins" => Creators::Admins,
+        _ => Creators::Accounts,
     }
 }
 

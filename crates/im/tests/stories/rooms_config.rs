@@ -1,6 +1,13 @@
 //! Owners configure and end rooms, people register and are invited, and a room tells what it is (XEP-0045).
 
-use crate::harness::{Client, World};
+use std::sync::Arc;
+
+use posthaste_im::config::Config;
+use posthaste_im::ext::muc::{Creators, Limits};
+use posthaste_kv::memory::MemoryKv;
+use posthaste_proto::jid::BareJid;
+
+use crate::harness::{Client, World, config};
 
 const COVEN: &str = "coven@conference.example.org";
 const HEATH: &str = "heath@conference.example.org";
@@ -780,4 +787,50 @@ async fn a_room_has_a_picture() {
     succeeds(&mut juliet, &card("set", "")).await;
     let info = succeeds(&mut romeo, &disco(COVEN, "info", "")).await;
     assert!(!info.contains("avatarhash"), "{info}");
+}
+
+#[tokio::test]
+async fn only_those_make_rooms_whom_the_operator_lets() {
+    let limits = Limits {
+        creators: Creators::Admins,
+        ..Limits::default()
+    };
+    let admins = Config {
+        rooms: limits,
+        admins: vec![BareJid::parse("juliet@example.org").unwrap()],
+        ..config()
+    };
+    let world = World::with(admins, Arc::new(MemoryKv::new()));
+    let mut romeo = world.online("romeo", "pda").await;
+    romeo.send(&join(COVEN, "thirdwitch")).await;
+    romeo.receives(&[&["type='error'", "<not-allowed "]]).await;
+    owner_of(&world, &[]).await;
+    romeo.send(&join(COVEN, "thirdwitch")).await;
+    let received = romeo.receives_until_quiet().await;
+    assert!(received.iter().any(|it| it.contains("code='110'")));
+}
+
+#[tokio::test]
+async fn nobody_asks_for_voice_all_the_time() {
+    let world = World::new();
+    let mut juliet = owner_of(
+        &world,
+        &[("moderatedroom", "1"), ("voice_request_min_interval", "60")],
+    )
+    .await;
+    let mut romeo = enters(&world, "romeo", "thirdwitch").await;
+    juliet.receives_until_quiet().await;
+    let ask = format!(
+        "<message to='{COVEN}' id='v'><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#request</value></field><field var='muc#role'><value>participant</value></field></x></message>"
+    );
+    romeo.send(&ask).await;
+    juliet.receives(&[&["muc#request_allow"]]).await;
+    romeo.send(&ask).await;
+    romeo
+        .receives(&[&["type='error'", "<policy-violation "]])
+        .await;
+    juliet.receives_nothing().await;
+    world.pass_seconds(61).await;
+    romeo.send(&ask).await;
+    juliet.receives(&[&["muc#request_allow"]]).await;
 }

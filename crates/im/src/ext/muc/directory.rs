@@ -7,7 +7,9 @@ use posthaste_kv::{Batch, Partition, Scan, Ticket};
 use posthaste_proto::error::StanzaError;
 use posthaste_proto::jid::BareJid;
 
+use super::Creators;
 use crate::codec::{Corrupt, Reader, Writer};
+use crate::config::HostConfig;
 use crate::error::WalkError;
 use crate::home::HomeState;
 use crate::node::Node;
@@ -107,7 +109,7 @@ pub fn file(
     Ok(node.kv().commit(batch)?)
 }
 
-/// §10.1: accounts of the service's host may make rooms, up to a number.
+/// §10.1.1: who may make rooms is the operator's to say, and how many.
 ///
 /// # Errors
 /// `<not-allowed/>`: this user may not; `<resource-constraint/>`: it has made too many.
@@ -115,10 +117,20 @@ pub async fn may_create(node: &Node, room: &BareJid, maker: &BareJid) -> Result<
     let config = node.config();
     let service = room.domain_jid();
     let host = config.service(service.as_str());
-    let is_ours = host.is_some_and(|(host, _)| host.domain.as_str() == maker.domain());
-    if !is_ours {
+    let is_ours = |host: &HostConfig| host.domain.as_str() == maker.domain();
+    // Another server vouches for its people, but not for ours.
+    let is_local = config.host(maker.domain()).is_some();
+    let administers = |host: &HostConfig| {
+        is_local && (config.admins.contains(maker) || host.admins.contains(maker))
+    };
+    let may = host.is_some_and(|(host, _)| match config.rooms.creators {
+        Creators::Everyone => true,
+        Creators::Accounts => is_ours(host) || administers(host),
+        Creators::Admins => administers(host),
+    });
+    if !may {
         return Err(StanzaError::not_allowed()
-            .with_text("users of this server make its rooms")
+            .with_text("you may not make rooms here")
             .into());
     }
     let most = config.rooms.rooms_per_user;

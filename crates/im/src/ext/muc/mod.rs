@@ -73,6 +73,8 @@ pub const EXT: Ext = Ext {
 /// What rooms may grow to.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// Who may make rooms.
+    pub creators: Creators,
     /// Rooms that one user may have made and that exist.
     pub rooms_per_user: usize,
     /// Sessions that may be in one room at a time. Each costs about half a kilobyte, and a stanza with every message.
@@ -85,9 +87,21 @@ pub struct Limits {
     pub rates: pace::Rates,
 }
 
+/// Who may make rooms (§10.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Creators {
+    /// Everybody, also from other servers.
+    Everyone,
+    /// Accounts of the host that the service stands beside.
+    Accounts,
+    /// Those who administer the server or the host.
+    Admins,
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
+            creators: Creators::Accounts,
             rooms_per_user: 100,
             occupants: 5_000,
             affiliations: 10_000,

@@ -86,6 +86,8 @@ pub struct Room {
     pub occupants: Occupants,
     /// Who has spoken lately, where that matters. Memory alone knows.
     pub(super) spoken: Spoken,
+    /// Who has asked for voice lately. Memory alone knows.
+    pub(super) asked: Spoken,
     /// How things stand for its members, if it is a group.
     pub group: Standing,
     /// How fast it is talked to.
@@ -107,6 +109,7 @@ impl Room {
             secret: Secret::default(),
             occupants: Occupants::default(),
             spoken: Spoken::default(),
+            asked: Spoken::default(),
             group: Standing::default(),
             paces: Paces::default(),
             line: Arc::default(),
@@ -220,6 +223,7 @@ pub async fn reload(node: &Node, state: &mut HomeState) -> Result<(), WalkError>
         room.paces = before.paces;
         room.line = before.line;
         room.spoken = before.spoken;
+        room.asked = before.asked;
     }
     Ok(())
 }

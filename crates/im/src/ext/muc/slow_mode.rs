@@ -39,7 +39,12 @@ impl Spoken {
     ///
     /// # Errors
     /// `<policy-violation/>`, with how long one waits.
-    fn take(&mut self, user: BareJid, pause_millis: u64, now: Timestamp) -> Result<(), ()> {
+    pub(super) fn take(
+        &mut self,
+        user: BareJid,
+        pause_millis: u64,
+        now: Timestamp,
+    ) -> Result<(), ()> {
         let is_recent = |at: Timestamp| now.since(at) < pause_millis;
         if self.0.len() >= MOST_REMEMBERED {
             self.0.retain(|_, at| is_recent(*at));

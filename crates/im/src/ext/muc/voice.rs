@@ -1,6 +1,6 @@
 //! Voice: a visitor asks to be heard, the moderators are asked, one of them answers (§7.13, §8.6).
 
-use posthaste_proto::error::StanzaError;
+use posthaste_proto::error::{ErrorType, StanzaError};
 use posthaste_proto::jid::FullJid;
 use posthaste_proto::ns;
 use posthaste_proto::stanza::{MessageType, Stanza};
@@ -42,10 +42,20 @@ fn ask(walk: &mut Walk<'_>, from: &FullJid) -> Result<(), WalkError> {
             .into());
     }
     let seconds = room.config.voice_request_seconds;
+    let nick = visitor.nick().to_owned();
+    let pause = u64::from(room.config.voice_request_seconds) * 1000;
+    let now = walk.now;
+    let asked = walk.home.room.as_deref_mut().map(|room| &mut room.asked);
+    let taken = asked.map(|asked| asked.take(from.to_bare(), pause, now));
+    if taken.is_some_and(|taken| taken.is_err()) {
+        let mut error = StanzaError::policy_violation().with_text("you have asked a while ago");
+        error.kind = ErrorType::Wait;
+        return Err(error.into());
+    }
     let question = Stanza::message(MessageType::Normal)
         .from(walk.home.jid.clone())
         .id(walk.node.random_name())
-        .with_child(&voice::question(from, visitor.nick()).to_element());
+        .with_child(&voice::question(from, &nick).to_element());
     let now = walk.now;
     if let Some((room, out)) = walk.room_and_out() {
         room.paces.ask_for_voice(&from.to_bare(), now, seconds)?;

@@ -231,6 +231,18 @@ pub(super) const ROOMS: Section = Section {
     doc: &["Rooms in which many talk with each other (XEP-0045)."],
     keys: &[
         Key {
+            name: "creators",
+            doc: &[
+                "Who may make rooms: \"everyone\", also from other servers, \"accounts\" of the host, or \"admins\".",
+            ],
+            reload: true,
+            value: Value::Choice {
+                default: "accounts",
+                of: &["everyone", "accounts", "admins"],
+                field: |c| &mut c.rooms.creators,
+            },
+        },
+        Key {
             name: "per_account",
             doc: &["Rooms that one account has made and that still exist."],
             reload: true,
