@@ -563,3 +563,37 @@ async fn a_visitor_asks_for_voice_and_a_moderator_grants_it() {
         .receives(&[&["type='error'", "<not-allowed "]])
         .await;
 }
+
+#[tokio::test]
+async fn leaving_a_moderated_room_neither_gives_voice_nor_takes_it() {
+    let mut coven = Coven::configured(&[("moderatedroom", "1")]).await;
+    coven
+        .owner_does(&affiliation("nurse@example.org", "member"))
+        .await;
+    coven.owner_does(&role("thirdwitch", "participant")).await;
+    coven.owner_does(&role("nurse", "visitor")).await;
+    coven.quiet().await;
+    // She tries it under another name, beside the one that she has.
+    let mut phone = coven.world.online("nurse", "phone").await;
+    phone.send(&join("angelica")).await;
+    coven
+        .romeo
+        .receives(&[&["/angelica'", "role='visitor'"]])
+        .await;
+    for (client, nick, kept) in [
+        (&mut coven.romeo, "thirdwitch", "participant"),
+        (&mut coven.nurse, "nurse", "visitor"),
+        (&mut phone, "angelica", "visitor"),
+    ] {
+        client
+            .send(&format!(
+                "<presence type='unavailable' to='{COVEN}/{nick}'/>"
+            ))
+            .await;
+        client.send(&join(nick)).await;
+        let received = client.receives_until_quiet().await;
+        let own = received.iter().rfind(|xml| xml.contains("code='110'"));
+        let role = format!("role='{kept}'");
+        assert!(own.unwrap().contains(&role), "{received:#?}");
+    }
+}

@@ -8,9 +8,7 @@ use posthaste_proto::xep::muc::{Affiliation, Item, Join, Role, RoomConfig, Statu
 use super::occupants::Seat;
 use super::presence::{self, Said};
 use super::room::{self, Affiliate, Room};
-use super::{
-    broadcast, directory, entering, history, nick, occupant_id, pace, permissions, subject,
-};
+use super::{broadcast, directory, entering, history, nick, occupant_id, pace, subject};
 use crate::error::WalkError;
 use crate::walk::Walk;
 
@@ -150,7 +148,7 @@ async fn enter(
         return Ok(());
     };
     let affiliation = room.affiliation(&seat.jid.to_bare());
-    let role = permissions::initial_role(affiliation, &room.config);
+    let role = room.role_at_entry(&seat.jid.to_bare(), affiliation);
     let session = seat.jid.clone();
     let is_known = room.occupants.at(&to).is_some();
     let who = room.occupant_id(&seat.jid.to_bare());

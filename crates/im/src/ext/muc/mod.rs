@@ -20,6 +20,7 @@ pub mod history;
 pub mod invite;
 mod iq;
 mod join;
+mod kept_roles;
 pub mod leave;
 mod message;
 mod nick;

@@ -10,9 +10,11 @@ use posthaste_proto::xep::muc::{Affiliation, Role, RoomConfig};
 use posthaste_proto::xep::occupant_id::Secret;
 
 use super::group::{self, Standing};
+use super::kept_roles::KeptRoles;
 use super::occupant_id;
-use super::occupants::Occupants;
+use super::occupants::{Occupant, Occupants};
 use super::pace::Paces;
+use super::permissions;
 use super::restart;
 use super::slow_mode::Spoken;
 use super::stored;
@@ -92,6 +94,8 @@ pub struct Room {
     pub group: Standing,
     /// How fast it is talked to.
     pub paces: Paces,
+    /// Who may speak in it out of the ordinary. Memory alone knows.
+    pub(super) kept_roles: KeptRoles,
     /// Whoever has had the room waits here until what the room said before has been brought to everybody.
     pub(super) line: Arc<tokio::sync::Mutex<()>>,
 }
@@ -112,6 +116,7 @@ impl Room {
             asked: Spoken::default(),
             group: Standing::default(),
             paces: Paces::default(),
+            kept_roles: KeptRoles::default(),
             line: Arc::default(),
         }
     }
@@ -127,6 +132,29 @@ impl Room {
             return Affiliation::Outcast;
         }
         own
+    }
+
+    /// The role with which a user enters (§5.1.2). In a moderated room it is the one that the user has there under another
+    /// name, or had when it left (§5.1).
+    pub(super) fn role_at_entry(&self, user: &BareJid, affiliation: Affiliation) -> Role {
+        let initial = permissions::initial_role(affiliation, &self.config);
+        if !self.config.moderated || affiliation >= Affiliation::Admin {
+            return initial;
+        }
+        let inside = self.occupants.of_user(user);
+        let there = inside.map(|it| it.role.min(Role::Participant)).min();
+        let kept = there.or_else(|| self.kept_roles.of(user, affiliation));
+        kept.unwrap_or(initial)
+    }
+
+    /// An occupant leaves, with the role that it has had.
+    pub(super) fn keep_role(&mut self, occupant: &Occupant) {
+        if let Some(seat) = occupant.first().filter(|_| self.config.moderated) {
+            let initial = permissions::initial_role(occupant.affiliation, &self.config);
+            let (user, affiliation) = (seat.jid.to_bare(), occupant.affiliation);
+            self.kept_roles
+                .keep(&user, affiliation, occupant.role, initial);
+        }
     }
 
     /// How many users own the room.
@@ -221,6 +249,7 @@ pub async fn reload(node: &Node, state: &mut HomeState) -> Result<(), WalkError>
     if let (Some(room), Some(before)) = (&mut state.room, before) {
         room.occupants = before.occupants;
         room.paces = before.paces;
+        room.kept_roles = before.kept_roles;
         room.line = before.line;
         room.spoken = before.spoken;
         room.asked = before.asked;
