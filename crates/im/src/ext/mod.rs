@@ -93,6 +93,7 @@ pub const ALL: &[&Ext] = &[
     &muc::avatar::EXT,
     &muc::occupant_id::EXT,
     &muc::self_ping::EXT,
+    &muc::moderation::EXT,
     &client_access::EXT,
 ];
 

@@ -7,10 +7,10 @@
 
 use posthaste_proto::ns;
 use posthaste_proto::stanza::Stanza;
+use posthaste_proto::xep::moderation::tombstone;
 use posthaste_proto::xml::Element;
 
 use super::Ext;
-use crate::clock::Timestamp;
 use crate::codec;
 use crate::conversations;
 use crate::error::WalkError;
@@ -65,17 +65,15 @@ pub async fn apply(walk: &mut Walk<'_>) -> Result<(), WalkError> {
     if original.id.as_deref() != Some(&*retracted) || original.has("retracted", ns::RETRACT) {
         return Ok(());
     }
-    bury(&mut original, &name, walk.now);
+    bury(&mut original, &tombstone(&name, &walk.now.to_string()));
     entry.stanza = original.encode();
     walk.put(tables::log_key(id), entry.encode());
     Ok(())
 }
 
-/// Nothing stays but the addresses, the ids, and what became of it.
-fn bury(original: &mut Stanza, retraction: &str, now: Timestamp) {
-    original.remove_children(|child| child.ns != ns::STANZA_ID);
-    let tombstone = Element::new("retracted", ns::RETRACT)
-        .with_attr("id", retraction)
-        .with_attr("stamp", now.to_string());
-    original.push_child(&tombstone);
+/// Nothing stays but the addresses, the ids, in a room who it was and its number in the group, and what became of it.
+pub(in crate::ext) fn bury(original: &mut Stanza, tombstone: &Element) {
+    const STAYS: [&str; 4] = [ns::STANZA_ID, ns::OCCUPANT_ID, ns::MUC_USER, ns::GROUPS];
+    original.remove_children(|child| !STAYS.contains(&child.ns));
+    original.push_child(tombstone);
 }

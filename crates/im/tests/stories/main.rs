@@ -37,6 +37,7 @@ mod rooms_admin;
 mod rooms_archive;
 mod rooms_config;
 mod rooms_limits;
+mod rooms_moderation;
 mod rooms_spoofing;
 mod roster;
 mod services;

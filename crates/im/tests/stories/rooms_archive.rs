@@ -2,7 +2,7 @@
 //! XEP-0410).
 
 use crate::archive::{ask, between, query};
-use crate::harness::World;
+use crate::harness::{Client, World, body};
 use crate::rooms::{COVEN, inside, join, said};
 
 /// A query of the room's archive.
@@ -188,6 +188,9 @@ async fn a_room_announces_what_is_around_it() {
         "urn:xmpp:sid:0",
         "urn:xmpp:occupant-id:0",
         "http://jabber.org/protocol/muc#self-ping-optimization",
+        "urn:xmpp:message-moderate:1",
+        "urn:xmpp:message-retract:1",
+        "urn:xmpp:message-retract:1#tombstone",
     ] {
         assert!(
             answer.contains(&format!("<feature var='{feature}'/>")),
@@ -201,4 +204,75 @@ async fn a_room_announces_what_is_around_it() {
             .await
             .contains("urn:xmpp:occupant-id:0")
     );
+}
+
+/// Changes settings of the room of which this client is the owner.
+pub(crate) async fn configure(owner: &mut Client, fields: &[(&str, &str)]) {
+    let field = |(var, value): &(&str, &str)| {
+        format!("<field var='muc#roomconfig_{var}'><value>{value}</value></field>")
+    };
+    let fields: String = fields.iter().map(field).collect();
+    let iq = format!(
+        "<iq type='set' id='c' to='{COVEN}'><query xmlns='http://jabber.org/protocol/muc#owner'>\
+         <x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
+         <value>http://jabber.org/protocol/muc#roomconfig</value></field>{fields}</x></query></iq>"
+    );
+    let answer = owner.asks(&iq).await;
+    assert!(answer.contains("type='result'"), "{answer}");
+}
+
+#[tokio::test]
+async fn only_who_may_enter_may_read_and_a_room_has_no_preferences() {
+    let world = World::new();
+    let mut juliet = inside(&world, "juliet", "firstwitch").await;
+    let mut romeo = inside(&world, "romeo", "thirdwitch").await;
+    juliet.send(&said("when")).await;
+    let mut nurse = world.online("nurse", "hall").await;
+    let prefs = format!("<iq to='{COVEN}' type='get' id='p'><prefs xmlns='urn:xmpp:mam:2'/></iq>");
+    assert!(nurse.asks(&prefs).await.contains("<service-unavailable "));
+    let nobody = of_room("q", &[], "").replace("coven@", "heath@");
+    assert!(nurse.asks(&nobody).await.contains("<item-not-found "));
+    configure(
+        &mut juliet,
+        &[("passwordprotectedroom", "1"), ("roomsecret", "cauldron")],
+    )
+    .await;
+    assert!(
+        nurse
+            .asks(&of_room("q", &[], ""))
+            .await
+            .contains("<forbidden ")
+    );
+    romeo.receives_until_quiet().await;
+    assert_eq!(
+        ask(&mut romeo, &of_room("q", &[], "")).await.bodies,
+        ["when"]
+    );
+    configure(
+        &mut juliet,
+        &[("passwordprotectedroom", "0"), ("enablelogging", "0")],
+    )
+    .await;
+    juliet.receives_until_quiet().await;
+    let off = juliet.asks(&of_room("q", &[], "")).await;
+    assert!(off.contains("<service-unavailable "), "{off}");
+}
+
+#[tokio::test]
+async fn a_kept_rooms_ids_outlive_a_restart() {
+    let world = World::new();
+    let mut juliet = inside(&world, "juliet", "firstwitch").await;
+    configure(&mut juliet, &[("persistentroom", "1")]).await;
+    juliet.send(&said("when")).await;
+    let received = juliet.receives_until_quiet().await;
+    let id = occupant_id(received.iter().find(|xml| body(xml).is_some()).unwrap());
+    let world = world.restarted();
+    let mut juliet = world.online("juliet", "pda").await;
+    juliet.send(&join("firstwitch")).await;
+    let received = juliet.receives_until_quiet().await;
+    for xml in received.iter().filter(|xml| xml.contains("/firstwitch'")) {
+        assert_eq!(occupant_id(xml), id);
+    }
+    let answer = ask(&mut juliet, &of_room("q", &[], "")).await;
+    assert_eq!(occupant_id(answer.messages.last().unwrap()), id);
 }

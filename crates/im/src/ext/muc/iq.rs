@@ -7,7 +7,9 @@ use posthaste_proto::stanza::{IqType, Kind, Stanza};
 use sha1::{Digest, Sha1};
 
 use super::room::Room;
-use super::{admin, archive, avatar, disco, group, not_an_occupant, owner, register, self_ping};
+use super::{
+    admin, archive, avatar, disco, group, moderation, not_an_occupant, owner, register, self_ping,
+};
 use crate::error::WalkError;
 use crate::ext::Answer;
 use crate::walk::Walk;
@@ -34,6 +36,7 @@ pub(super) async fn to_room(walk: &mut Walk<'_>) -> Result<(), WalkError> {
         (IqType::Set, ns::MUC_ADMIN, "query") => admin::change(walk, &payload),
         (IqType::Get, ns::GROUPS, "activity") => group::activity::answer(walk),
         (IqType::Get, ns::GROUPS, "readers") => group::reached::answer(walk, &payload).await,
+        (IqType::Set, ns::MODERATE, "moderate") => moderation::moderate(walk, &payload).await,
         (IqType::Get, ns::DISCO_INFO, "query") => disco::info(walk, &payload).await,
         (IqType::Get, ns::DISCO_ITEMS, "query") => disco::items(walk, &payload),
         (IqType::Get, ns::MUC_OWNER, "query") => owner::form(walk),

@@ -3,12 +3,12 @@
 use posthaste_proto::error::StanzaError;
 use posthaste_proto::jid::FullJid;
 use posthaste_proto::ns;
-use posthaste_proto::xep::moderation;
+use posthaste_proto::xep::moderation::is_claim;
 use posthaste_proto::xep::muc::{Item, Role, User};
 use posthaste_proto::xml::Element;
 
 use super::occupants::Occupant;
-use super::{broadcast, group, not_an_occupant, slow_mode, subject};
+use super::{broadcast, group, moderation, not_an_occupant, slow_mode, subject};
 use crate::error::WalkError;
 use crate::ext::carbons;
 use crate::log::Entry;
@@ -31,6 +31,8 @@ pub(super) async fn say(walk: &mut Walk<'_>, from: &FullJid) -> Result<(), WalkE
     let author = author(occupant, from);
     let (id, archiving) = (occupant.id.to_element(), room.config.archiving);
     let address = occupant.address.clone();
+    // While the stanza is still as it came: an error goes back with it.
+    let taken_back = moderation::taken_back(walk, &occupant.id).await?;
     // The last that may refuse it: what was refused has not been said.
     if let Some(room) = walk.home.room.as_deref_mut() {
         slow_mode::admits(room, from.to_bare(), &walk.stanza, walk.now)?;
@@ -48,6 +50,9 @@ pub(super) async fn say(walk: &mut Walk<'_>, from: &FullJid) -> Result<(), WalkE
     group::number(walk);
     if walk.weight.archive {
         append(walk, &author);
+    }
+    if let Some(said) = taken_back {
+        moderation::take_back(walk, said);
     }
     if is_subject {
         subject::set(walk);
@@ -91,7 +96,7 @@ pub(super) fn strip_forged(walk: &mut Walk<'_>) {
     walk.stanza
         .remove_children(|child| match (child.ns, child.name) {
             (ns::MUC_USER, "x") | (ns::DELAY, "delay") | (ns::GROUPS | ns::OCCUPANT_ID, _) => true,
-            (ns::RETRACT, _) => moderation::is_claim(&child),
+            (ns::RETRACT, _) => is_claim(&child),
             (ns::STANZA_ID, "stanza-id") => child
                 .to_element()
                 .is_ok_and(|id| id.attr("by") == Some(own.as_str())),

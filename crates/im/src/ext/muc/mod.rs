@@ -23,6 +23,7 @@ mod join;
 mod kept_roles;
 pub mod leave;
 mod message;
+pub mod moderation;
 mod nick;
 pub mod occupant_id;
 pub mod occupants;
@@ -279,7 +280,13 @@ fn entering(stanza: &Stanza) -> Option<Join> {
 
 /// What a room announces because of what other extensions add to it.
 fn features_around(config: &RoomConfig) -> impl Iterator<Item = &'static str> {
-    let always = [ns::OCCUPANT_ID, ns::SELF_PING];
+    let always = [
+        ns::OCCUPANT_ID,
+        ns::SELF_PING,
+        ns::MODERATE,
+        ns::RETRACT,
+        ns::RETRACT_TOMBSTONE,
+    ];
     let archive = archive::features(config).iter().copied();
     always.into_iter().chain(archive)
 }
