@@ -293,7 +293,7 @@ impl Connection {
 
     /// Writes what there is to write. See the module's loop.
     pub fn poll_outbound(&mut self, cx: &mut Context<'_>, wire: &mut dyn Wire) -> Poll<Outbound> {
-        for answer in self.answers.drain(..) {
+        for answer in std::mem::take(&mut self.answers) {
             wire.element(&answer);
         }
         if let Poll::Ready(close) = self.poll_ack(cx, wire) {
@@ -321,7 +321,7 @@ impl Connection {
             self.node.note_asks_later(self.session.clone());
         }
         if let Some(error) = &state.closing {
-            return Poll::Ready(Outbound::Close(error.clone()));
+            return Poll::Ready(Outbound::Close((**error).clone()));
         }
         if wire.room() > 0 && state.needs_work(limits) {
             return Poll::Ready(Outbound::Work);

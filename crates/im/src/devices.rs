@@ -12,6 +12,8 @@ use bytes::Bytes;
 use posthaste_kv::{Batch, Kv, Partition, Scan, prefix_end};
 use posthaste_proto::jid::BareJid;
 
+use thin_vec::ThinVec;
+
 use crate::clock::Timestamp;
 use crate::codec::{Corrupt, Reader, Writer};
 use crate::error::WalkError;
@@ -55,7 +57,7 @@ pub struct Device {
     /// When it was last known to be connected.
     pub seen: Timestamp,
     /// What it has taken of groups and no stored cursor says yet.
-    pub heard: Vec<(BareJid, ArchiveId)>,
+    pub heard: ThinVec<(BareJid, ArchiveId)>,
 }
 
 /// What is stored of a device.
@@ -148,7 +150,7 @@ pub(crate) async fn load(
             reading: Delivery::restore(cursor, last),
             session: None,
             seen: record.last_seen,
-            heard: Vec::new(),
+            heard: ThinVec::new(),
         });
     }
     Ok(devices)
@@ -197,7 +199,7 @@ pub(crate) async fn register(
             reading: Delivery::restore(cursor, last),
             session: None,
             seen: now,
-            heard: Vec::new(),
+            heard: ThinVec::new(),
         });
     } else {
         node.kv().commit(batch)?;

@@ -2,6 +2,7 @@
 //! (`docs/protocol/groups.md` §4) and tells the room (§5).
 
 use posthaste_proto::jid::BareJid;
+use thin_vec::ThinVec;
 
 use crate::log::ArchiveId;
 
@@ -87,7 +88,7 @@ impl Heard {
 }
 
 /// Notes that a group was taken up to a position.
-pub fn note(heard: &mut Vec<(BareJid, ArchiveId)>, room: &BareJid, id: ArchiveId) {
+pub fn note(heard: &mut ThinVec<(BareJid, ArchiveId)>, room: &BareJid, id: ArchiveId) {
     match heard.iter_mut().find(|(known, _)| known == room) {
         Some((_, upto)) => *upto = id.max(*upto),
         None => heard.push((room.clone(), id)),

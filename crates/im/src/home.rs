@@ -10,6 +10,7 @@ use bytes::Bytes;
 use posthaste_kv::{Kv, Partition, Scan, prefix_end};
 use posthaste_proto::jid::{BareJid, Jid};
 use posthaste_proto::xep::mam::Prefs;
+use thin_vec::ThinVec;
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
 use crate::clock::Timestamp;
@@ -116,7 +117,7 @@ pub struct Attendee {
     /// What its presence says that it can do (XEP-0115).
     pub kind: Option<Arc<ClientKind>>,
     /// To whom it sent directed presence (RFC 6121 §4.6).
-    pub directed: Vec<Jid>,
+    pub directed: ThinVec<Jid>,
 }
 
 /// The availability of a session.
@@ -142,7 +143,7 @@ impl Attendee {
             carbons: false,
             client: None,
             kind: None,
-            directed: Vec::new(),
+            directed: ThinVec::new(),
         }
     }
 
@@ -154,7 +155,7 @@ impl Attendee {
     }
 }
 
-/// The state of one bare JID.
+/// The state of one bare JID. What most have none of takes one pointer.
 #[derive(Debug)]
 pub struct HomeState {
     /// Whose state this is.
@@ -170,9 +171,9 @@ pub struct HomeState {
     /// What has been delivered of its log.
     pub delivery: Delivery,
     /// The clients that name themselves, and what each has taken of its log.
-    pub devices: Vec<Device>,
+    pub devices: ThinVec<Device>,
     /// Where notifications for its clients are published (XEP-0357), the oldest registration first.
-    pub push: Vec<Registration>,
+    pub push: ThinVec<Registration>,
     /// What has been logged and is not in the index of conversations yet.
     pub recent: Recent,
     /// Whose messages are archived (XEP-0441), if the owner has said so.
@@ -180,15 +181,15 @@ pub struct HomeState {
     /// The session that is taking what waited; a second one does not take part of it away.
     pub drainer: Option<SessionId>,
     /// Entries that leave the log as soon as they are delivered, whatever the retention (XEP-0334 no-permanent-store).
-    pub transient: Vec<ArchiveId>,
+    pub transient: ThinVec<ArchiveId>,
     /// Everything older has been dropped from the log by retention since the home was loaded.
     pub kept_from: ArchiveId,
     /// What was on its way to other homes when the server went down.
-    pub unsent: Vec<Envelope>,
+    pub unsent: ThinVec<Envelope>,
     /// The contacts' resources whose presence says what they want to be told of (XEP-0163).
     pub audience: Audience,
     /// What its clients have taken of groups, and the rooms have not been told.
-    pub heard: Vec<(BareJid, ArchiveId)>,
+    pub heard: ThinVec<(BareJid, ArchiveId)>,
     /// The room whose home this is, while it exists (XEP-0045).
     pub room: Option<Box<Room>>,
     /// Is it in the node's list of homes whose cursor is to be saved?
@@ -204,8 +205,8 @@ impl HomeState {
         let delivery = load_delivery(kv, &partition).await?;
         let devices = devices::load(kv, &partition, delivery.last()).await?;
         let mut state = HomeState {
-            devices,
-            push: registration::load(kv, &partition).await?,
+            devices: devices.into(),
+            push: registration::load(kv, &partition).await?.into(),
             has_account: kv.get(&partition, tables::ACCOUNT).await?.is_some(),
             sessions: Vec::new(),
             blocked: BlockList::load(kv, &partition).await?,
@@ -213,11 +214,11 @@ impl HomeState {
             recent: Recent::new(Covered::load(kv, &partition).await?),
             archive_prefs: mam::load_prefs(kv, &partition).await?,
             drainer: None,
-            transient: Vec::new(),
+            transient: ThinVec::new(),
             kept_from: ArchiveId(0),
-            unsent: outbox::load(node, &partition).await?,
+            unsent: outbox::load(node, &partition).await?.into(),
             audience: Audience::default(),
-            heard: Vec::new(),
+            heard: ThinVec::new(),
             listed_dirty: false,
             room: room::load(node, jid, &partition).await?,
             jid: jid.clone(),
@@ -237,7 +238,7 @@ impl HomeState {
         let kv = node.kv();
         self.has_account = kv.get(&self.partition, tables::ACCOUNT).await?.is_some();
         self.blocked = BlockList::load(kv, &self.partition).await?;
-        self.push = registration::load(kv, &self.partition).await?;
+        self.push = registration::load(kv, &self.partition).await?.into();
         self.archive_prefs = mam::load_prefs(kv, &self.partition).await?;
         room::reload(node, self).await
     }

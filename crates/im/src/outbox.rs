@@ -120,7 +120,7 @@ impl Node {
             let mut state = home.lock(self).await?;
             std::mem::take(&mut state.unsent)
         };
-        self.route(unsent).await;
+        self.route(unsent.into()).await;
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use posthaste_kv::Ticket;
 use posthaste_proto::error::{StreamCondition, StreamError};
 use posthaste_proto::jid::{BareJid, FullJid};
 use posthaste_proto::stream::sm;
+use thin_vec::ThinVec;
 
 use crate::clock::Timestamp;
 use crate::copies::{Shared, Xml};
@@ -210,7 +211,7 @@ pub struct State {
     /// Is there a connection? If not, since when.
     pub detached_at: Option<Timestamp>,
     /// Set when the connection must go away.
-    pub closing: Option<StreamError>,
+    pub closing: Option<Box<StreamError>>,
     /// Set when the session has ended and nothing may be pushed any more.
     pub ended: bool,
     /// Woken when there is something to write.
@@ -233,7 +234,7 @@ pub struct State {
     held: Held,
     lag: Option<Lag>,
     /// Log ids that were written on a stream without acknowledgements: as delivered as it gets.
-    written_unmanaged: Vec<Taken>,
+    written_unmanaged: ThinVec<Taken>,
     /// Queries of the archive whose results are in the queue.
     queries: Option<Box<Queries>>,
     /// What was taken of groups.
@@ -305,7 +306,7 @@ impl State {
             self.durable = count;
             self.undurable.pop_front();
         }
-        if self.undurable.capacity() > 64 && self.undurable.is_empty() {
+        if self.undurable.is_empty() {
             self.undurable = VecDeque::new();
         }
         self.durable
@@ -676,7 +677,7 @@ impl State {
 
     /// What was written on an unmanaged stream since the last call.
     pub fn take_written_unmanaged(&mut self) -> Vec<Taken> {
-        std::mem::take(&mut self.written_unmanaged)
+        std::mem::take(&mut self.written_unmanaged).into()
     }
 
     /// Is there something that only [`crate::catch_up`] can do?
@@ -815,7 +816,7 @@ impl State {
 
     /// Asks the connection to close with an error.
     pub fn close(&mut self, error: StreamError) {
-        self.closing.get_or_insert(error);
+        self.closing.get_or_insert(Box::new(error));
         self.wake();
     }
 

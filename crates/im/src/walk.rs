@@ -72,7 +72,7 @@ impl<'a> Walk<'a> {
         stanza: Stanza,
         session: Option<SessionId>,
     ) -> Walk<'a> {
-        let out = std::mem::take(&mut home.unsent);
+        let out = Vec::from(std::mem::take(&mut home.unsent));
         let resent = out.len();
         let batch = Batch::new(home.partition.clone());
         let (now, weight) = (node.now(), Weight::default());
@@ -297,7 +297,7 @@ impl<'a> Walk<'a> {
     ) -> Result<(Ticket, Vec<Envelope>), (Stanza, WalkError)> {
         // What came to be sent again after a restart has nothing to do with this stanza.
         self.out.truncate(self.resent);
-        self.home.unsent = self.out;
+        self.home.unsent = self.out.into();
         // A room decides before it changes anything: after a refusal its memory is as the store says.
         let is_refused_by_room = self.home.room.is_some() && matches!(error, WalkError::Refused(_));
         if !is_refused_by_room && let Err(again) = self.home.reload(self.node).await {

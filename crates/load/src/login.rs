@@ -150,6 +150,11 @@ async fn settle(client: &mut Client, wishes: Wishes) -> anyhow::Result<()> {
     if wishes.carbons || wishes.presence {
         ping(client, "settled").await?;
     }
+    if wishes.stream_management {
+        // As every client does, sooner or later: nothing of the log-in is left to confirm.
+        client.acknowledge();
+        client.connection.flush().await?;
+    }
     Ok(())
 }
 

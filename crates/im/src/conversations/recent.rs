@@ -5,6 +5,7 @@ use posthaste_kv::{Kv, Partition};
 use posthaste_proto::jid::BareJid;
 use posthaste_proto::ns;
 use posthaste_proto::stanza::Stanza;
+use thin_vec::ThinVec;
 
 use super::index::Indexed;
 use crate::codec::{Corrupt, Reader, Writer};
@@ -36,7 +37,7 @@ pub(super) struct Talk {
 #[derive(Debug, Default)]
 pub struct Recent {
     /// In a second one speaks with few.
-    pub(super) talks: Vec<Talk>,
+    pub(super) talks: ThinVec<Talk>,
     count: usize,
     /// What is in it.
     pub(super) covered: Covered,

@@ -109,9 +109,28 @@ impl Stanza {
 
     /// The whole stanza as XML for a place where the default namespace is `jabber:client`.
     pub fn encode(&self) -> Bytes {
-        let mut out = Vec::with_capacity(self.content.len() + 256);
+        // Just as much as it takes: it may wait in a session's queue until the client has confirmed it.
+        let mut out = Vec::with_capacity(self.encoded_len());
         self.encode_into(&mut out);
         out.into()
+    }
+
+    /// The length of what [`Stanza::encode`] returns, if no attribute has to be escaped.
+    fn encoded_len(&self) -> usize {
+        let name = self.kind.name().len();
+        let attribute = |name: &str, value: Option<&str>| {
+            value.map_or(0, |value| " =''".len() + name.len() + value.len())
+        };
+        let attributes = attribute("from", self.from.as_ref().map(Jid::as_str))
+            + attribute("to", self.to.as_ref().map(Jid::as_str))
+            + attribute("id", self.id.as_deref())
+            + attribute("type", self.kind.type_attr())
+            + attribute("xml:lang", self.lang.as_deref());
+        let ends = match self.content.len() {
+            0 => "</>".len(),
+            _ => "<></>".len() + name,
+        };
+        name + attributes + self.content.len() + ends
     }
 
     /// Appends what [`Stanza::encode`] returns.

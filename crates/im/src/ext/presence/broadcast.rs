@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use posthaste_proto::error::StanzaError;
 use posthaste_proto::jid::BareJid;
 use posthaste_proto::ns;
@@ -37,7 +38,8 @@ pub(super) async fn available(walk: &mut Walk<'_>, id: SessionId) -> Result<(), 
     attendee.available = Some(Box::new(Available {
         priority,
         since,
-        stanza: xml,
+        // It stays as long as the session: in a piece of memory of its own size.
+        stanza: Bytes::copy_from_slice(&xml),
     }));
     if attendee.takes_messages() {
         catch_up::begin(walk.home, &session);

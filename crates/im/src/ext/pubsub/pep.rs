@@ -14,6 +14,7 @@ use std::sync::Arc;
 use posthaste_proto::jid::{BareJid, Jid};
 use posthaste_proto::stanza::{Kind, PresenceType};
 use posthaste_proto::xep::pubsub::SendLast;
+use thin_vec::ThinVec;
 
 use super::leaf::Leaf;
 use super::{Site, access, notify};
@@ -50,7 +51,7 @@ pub struct Listener {
 
 /// The resources of contacts whose presence is known here.
 #[derive(Debug, Default)]
-pub struct Audience(Vec<Listener>);
+pub struct Audience(ThinVec<Listener>);
 
 impl Audience {
     /// All of them.
@@ -76,7 +77,7 @@ impl Audience {
                 .retain(|listener| listener.jid.bare_str() != jid.as_str()),
         }
         if self.0.is_empty() {
-            self.0 = Vec::new();
+            self.0 = ThinVec::new();
         }
     }
 }

@@ -118,7 +118,7 @@ fn remove(walk: &mut Walk<'_>, is_meant: impl Fn(&Registration) -> bool) -> bool
     let (gone, kept) = std::mem::take(&mut walk.home.push)
         .into_iter()
         .partition::<Vec<_>, _>(is_meant);
-    walk.home.push = kept;
+    walk.home.push = kept.into();
     for registration in &gone {
         walk.delete(registration.key());
     }

@@ -125,7 +125,8 @@ fn standing(room: &Room, member: &BareJid) -> Activity {
 pub async fn look(node: &Node, jid: &BareJid) -> Result<Vec<Envelope>, WalkError> {
     let home = node.home(jid);
     let mut state = home.lock(node).await?;
-    let (now, mut out) = (node.now(), std::mem::take(&mut state.unsent));
+    let mut out = Vec::from(std::mem::take(&mut state.unsent));
+    let now = node.now();
     let HomeState {
         room, partition, ..
     } = &mut *state;
