@@ -193,6 +193,7 @@ async fn what_many_get_is_acknowledged_together() {
     let world = World::new();
     let mut juliet = world.online("juliet", "balcony").await;
     juliet.send(&join("juliet")).await;
+    juliet.opens_room(COVEN).await;
     let mut romeo = world.online("romeo", "orchard").await;
     romeo.manage_stream().await;
     romeo.send(&join("romeo")).await;
