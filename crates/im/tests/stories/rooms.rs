@@ -694,3 +694,26 @@ async fn everybody_hears_everything_in_the_same_order() {
     assert_eq!(heard[0].len(), 120);
     assert!(heard.windows(2).all(|two| two[0] == two[1]));
 }
+
+#[tokio::test]
+async fn what_is_said_is_acknowledged_when_it_is_on_the_disk() {
+    let kv = Arc::new(MemoryKv::manual());
+    let world = World::with(config(), kv.clone());
+    kv.make_durable();
+    let mut juliet = world.online("juliet", "balcony").await;
+    juliet.manage_stream().await;
+    juliet.send(&join("firstwitch")).await;
+    juliet.receives_until_quiet().await;
+    kv.make_durable();
+    assert_eq!(juliet.acked().await, Some(1));
+    juliet.send(&said("heard")).await;
+    // She hears it at once; that it is safe she is told later.
+    assert_eq!(juliet.bodies().await, ["heard"]);
+    assert_eq!(juliet.acked().await, None);
+    kv.make_durable();
+    let received = juliet.receives_until_quiet().await;
+    assert!(
+        received.iter().any(|it| it.contains("h='2'")),
+        "{received:#?}"
+    );
+}
