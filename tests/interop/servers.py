@@ -56,6 +56,8 @@ class Server:
             self.folder / "certs", [self.domain, self.other_domain]
         )
         self.authority = certificates.Authority(self.folder / "users")
+        # The service of chat rooms.
+        self.rooms = f"conference.{self.domain}"
         self.environment = {}
         self.process = None
         self.has_administrator = False
@@ -239,6 +241,7 @@ class Prosody(Server):
         "SCRAM-SHA-512", "EXTERNAL", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-512-PLUS",
         "jabber:iq:last", "msgoffline", "FAST", "host-meta", "bosh",
         "urn:xmpp:pep-vcard-conversion:0", "urn:xmpp:bookmarks:1#compat", "pubsub service",
+        "muc in errors", "passwordprotectedroom", "affiliations by the dozen",
     })
 
     def configure(self):
@@ -276,7 +279,7 @@ log = {{ {{ levels = {{ min = "warn" }}, to = "console" }} }}
 ssl = {{ certificate = "{self.certificate}", key = "{self.key}" }}
 VirtualHost "{self.domain}"
 VirtualHost "{self.other_domain}"
-Component "conference.{self.domain}" "muc"
+Component "{self.rooms}" "muc"
   modules_enabled = {{ "muc_mam" }}
   muc_log_by_default = false
 Component "{self.component_domain}"

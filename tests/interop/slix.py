@@ -19,6 +19,7 @@ EVENTS = [
     "presence_unavailable", "roster_update",
     "receipt_received", "marker_displayed", "marker_received", "chatstate", "carbon_sent",
     "carbon_received", "blocked", "unblocked", "omemo_initialized", "sm_enabled", "stanza_acked", "register",
+    "groupchat_invite", "groupchat_direct_invite", "moderated_message", "message_xform",
 ]
 
 
