@@ -91,13 +91,24 @@ class Converse:
         await (await self.sees("converse-roster-contact", name)).click()
         await self.sees("converse-chat textarea.chat-textarea")
 
-    async def says(self, text):
-        box = await self.sees("converse-chat textarea.chat-textarea")
+    async def enters_room(self, room, nick):
+        """By the address that a link to a room has, and the form that asks for a nick (once: then it is registered)."""
+        await self.sees("converse-controlbox .controlbox-heading--groupchats")
+        await self.page.evaluate("room => { location.hash = `#converse/room?jid=${room}` }", str(room))
+        asks, inside = "converse-muc-nickname-form input[name=nick]", "converse-muc textarea.chat-textarea"
+        box = await self.sees(f"{asks}, {inside}")
+        if await box.get_attribute("name") == "nick":
+            await box.fill(nick)
+            await box.press("Enter")
+        await self.sees(inside)
+
+    async def says(self, text, where="converse-chat"):
+        box = await self.sees(f"{where} textarea.chat-textarea")
         await box.fill(text)
         await box.press("Enter")
 
-    async def reads(self, text):
-        await self.sees("converse-chat .chat-msg__text", text)
+    async def reads(self, text, where="converse-chat"):
+        await self.sees(f"{where} .chat-msg__text", text)
 
 
 @contextlib.asynccontextmanager
