@@ -12,6 +12,7 @@ import shutil
 import subprocess
 
 import pytest
+from interop.rooms import KICKED, enter, new_room, people
 from interop.slix import session
 
 SEEN_WITHIN = 20.0
@@ -166,3 +167,36 @@ async def test_profanity_registers_an_account(server, terminal):
     await terminal.sees(r"Registration successful|[Rr]egistered|success")
     async with session(server, user, "a good password") as registered:
         assert registered.boundjid.user == user
+
+
+async def test_profanity_enters_a_room_talks_kicks_and_has_the_history(server, terminal):
+    romeo, room = server.new_user("romeo"), new_room(server)
+    async with people(server, "juliet") as (j,):
+        await connect(terminal, server, *romeo)
+        terminal.type(f"/join {room} nick Romeo")
+        await terminal.sees(r"/room accept")
+        terminal.type("/room accept")
+        # Nothing on the screen tells that it was accepted; a word that comes back does.
+        terminal.type("Anybody here?")
+        await terminal.sees(r"Romeo: Anybody here\?")
+        juliet = await enter(j, room, "Juliet")
+        await terminal.sees(r"Participants\s[^\n]*\n[^\n]*Juliet")
+        terminal.type("Is the day so young? ½ 🎉 <here>")
+        assert await juliet.hears() == [("Romeo", "Is the day so young? ½ 🎉 <here>")]
+        juliet.says("But new struck nine")
+        await terminal.sees(r"Juliet[\s\S]*But new struck nine")
+        terminal.type("/subject set Of love")
+        assert (await juliet.happens("groupchat_subject"))["subject"] == "Of love"
+        await terminal.sees(r"Of love")
+        terminal.type("/kick Juliet good night")
+        gone = await juliet.sees("Juliet", "unavailable")
+        assert KICKED in gone["muc"]["status_codes"]
+        assert gone["muc"]["item"]["reason"] == "good night"
+        await terminal.sees(r"Juliet has been kicked")
+        juliet = await enter(j, room, "Juliet")
+        terminal.type("/leave")
+        await juliet.sees("Romeo", "unavailable")
+        juliet.says("said while he was away")
+        await juliet.hears()
+        terminal.type(f"/join {room} nick Romeo")
+        await terminal.sees(r"new struck nine[\s\S]*said while he was away")

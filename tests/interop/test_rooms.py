@@ -1,7 +1,7 @@
 """Chat rooms with slixmpp: entering, talking, history, subject, private messages, nicks, leaving (XEP-0045)."""
 
-from interop.rooms import NEW_NICK, NEW_ROOM, SELF, enter, found, new_room, people, refused
-from interop.slix import TIMEOUT
+from interop.rooms import NEW_NICK, NEW_ROOM, PLUGINS, SELF, enter, found, new_room, people, refused
+from interop.slix import TIMEOUT, session
 
 
 async def test_a_room_is_made_entered_and_talked_in(server):
@@ -119,6 +119,26 @@ async def test_presence_in_a_room_is_seen_and_so_is_leaving_it(server):
         await j.lose_connection()
         await romeo.sees("Juliet", "unavailable")
         assert romeo.who() == ["Romeo"]
+
+
+async def test_a_room_waits_for_whoever_only_lost_the_line(server):
+    juliet_user = server.new_user("juliet")
+    async with people(server, "romeo") as (r,), session(server, *juliet_user, plugins=[*PLUGINS, "xep_0198"]) as j:
+        await j.happens("sm_enabled")
+        room = new_room(server)
+        romeo = await found(r, room, "Romeo")
+        juliet = await enter(j, room, "Juliet")
+        await j.settle()
+        await j.lose_connection()
+        for number in range(5):
+            romeo.says(f"m{number}")
+        await romeo.hears(5)
+        j.connect(server.host, server.port)
+        await j.happens("session_resumed")
+        assert await juliet.hears(5) == [("Romeo", f"m{n}") for n in range(5)]
+        assert juliet.who() == romeo.who() == ["Juliet", "Romeo"]
+        juliet.says("still here")
+        assert await romeo.hears() == [("Juliet", "still here")]
 
 
 async def test_a_room_is_found_in_the_directory_unless_it_hides(server):

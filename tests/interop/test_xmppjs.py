@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from interop.rooms import found, new_room, people
 from interop.slix import TIMEOUT, session
 
 DEVICE = Path(__file__).parent / "xmppjs" / "device.mjs"
@@ -176,3 +177,30 @@ async def test_xmppjs_signs_in_again_with_a_token(server):
         assert "condition" not in await again.ask(server.domain, "ping", "urn:xmpp:ping")
     async with device(server, road, user, "no password", userAgent=str(uuid.uuid4()), token=token) as thief:
         assert (await thief.happens("failed", "online"))["event"] == "failed"
+
+
+@pytest.mark.parametrize("road", ["starttls", "websocket"])
+async def test_xmppjs_enters_a_room_and_talks(server, road):
+    romeo, room = server.new_user("romeo"), new_room(server)
+    async with people(server, "juliet") as (j,), device(server, service(server, road), *romeo) as r:
+        juliet = await found(j, room, "Juliet")
+        juliet.says("Who is there?")
+        await juliet.hears()
+        await r.happens("online")
+        r.tell("enter", room=str(room), nick="Juliet")
+        assert (await r.happens("occupant"))["condition"] == "conflict"
+        r.tell("enter", room=str(room), nick="Romeo")
+        other, own = await r.happens("occupant"), await r.happens("occupant")
+        assert (other["from"], other["role"]) == (f"{room}/Juliet", "moderator")
+        assert (own["from"], own["role"], "110" in own["codes"]) == (f"{room}/Romeo", "participant", True)
+        history, subject = await r.happens("message"), await r.happens("message")
+        assert (history["from"], history["body"]) == (f"{room}/Juliet", "Who is there?")
+        assert (subject["subject"], subject["body"]) == ("", None)
+        await juliet.sees("Romeo")
+        r.tell("message", to=str(room), body="Call me but love", id="m1", type="groupchat")
+        assert await juliet.hears() == [("Romeo", "Call me but love")]
+        back = await r.happens("message")
+        assert (back["from"], back["id"], back["body"]) == (f"{room}/Romeo", "m1", "Call me but love")
+        await juliet.muc.set_role(room, "Romeo", "none", timeout=TIMEOUT)
+        gone = await r.happens("occupant")
+        assert (gone["type"], sorted(gone["codes"])) == ("unavailable", ["110", "307"])

@@ -40,7 +40,14 @@ device.on("send", (element) => {
 device.on("stanza", (stanza) => {
   if (stanza.name === "message") {
     const { from, id, type } = stanza.attrs;
-    tell("message", { from, id, type, body: stanza.getChildText("body") });
+    tell("message", { from, id, type, body: stanza.getChildText("body"), subject: stanza.getChildText("subject") });
+  }
+  const inRoom = stanza.getChild("x", "http://jabber.org/protocol/muc#user");
+  if (stanza.name === "presence" && (inRoom || stanza.attrs.type === "error")) {
+    const { from, type } = stanza.attrs;
+    const codes = inRoom?.getChildren("status").map((status) => status.attrs.code) ?? [];
+    const condition = stanza.getChild("error")?.children[0]?.name;
+    tell("occupant", { from, type, codes, role: inRoom?.getChild("item")?.attrs.role, condition });
   }
 });
 
@@ -49,7 +56,9 @@ process.on("uncaughtException", (error) => tell("error", { message: String(error
 
 const commands = {
   presence: () => device.send(xml("presence")),
-  message: ({ to, body, id }) => device.send(xml("message", { to, id, type: "chat" }, xml("body", {}, body))),
+  message: ({ to, body, id, type = "chat" }) => device.send(xml("message", { to, id, type }, xml("body", {}, body))),
+  enter: ({ room, nick }) =>
+    device.send(xml("presence", { to: `${room}/${nick}` }, xml("x", { xmlns: "http://jabber.org/protocol/muc" }))),
   async ask({ to, name, xmlns }) {
     try {
       const answer = await device.iqCaller.get(xml(name, { xmlns }), to);
