@@ -98,6 +98,11 @@ class Occupant:
                 field["value"] = value
         await self.muc.set_room_config(self.room, form, timeout=TIMEOUT)
 
+    async def accept(self):
+        """Take the settings that a new room has by itself (XEP-0045 §10.1.2)."""
+        form = self.client.plugin["xep_0004"].make_form(ftype="submit")
+        await self.muc.set_room_config(self.room, form, timeout=TIMEOUT)
+
     async def leave(self):
         self.muc.leave_muc(self.room, self.nick)
         await self.client.settle()
@@ -124,8 +129,11 @@ async def refused(client, room, nick, password=None):
 
 
 async def found(client, room, nick, **settings):
-    """Make a room, with `settings` of its form where its own are not wanted."""
+    """Make a room, an instant one where no `settings` of its form are named."""
     owner = await enter(client, room, nick)
     assert NEW_ROOM in owner.status, f"{room} was there already: {owner.own}"
-    await owner.configure(**settings)
+    if settings:
+        await owner.configure(**settings)
+    else:
+        await owner.accept()
     return owner

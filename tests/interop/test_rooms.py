@@ -12,7 +12,7 @@ async def test_a_room_is_made_entered_and_talked_in(server):
         assert (romeo.own["muc"]["affiliation"], romeo.own["muc"]["role"]) == ("owner", "moderator")
         # It is locked until it has its settings.
         assert await refused(j, room, "Juliet") == "item-not-found"
-        await romeo.configure()
+        await romeo.accept()
         juliet = await enter(j, room, "Juliet")
         assert (juliet.own["muc"]["affiliation"], juliet.own["muc"]["role"]) == ("none", "participant")
         assert juliet.who() == ["Juliet", "Romeo"]
