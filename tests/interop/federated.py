@@ -21,7 +21,7 @@ def _at(server, network):
         issued = network.authority.issue_server(server.domain)
         shutil.copy(issued[0], server.certificate)
         shutil.copy(issued[1], server.key)
-    for domain in (server.domain, server.other_domain):
+    for domain in (server.domain, server.other_domain, server.rooms):
         network.names.serves(domain, server.s2s_port, server.s2s_tls_port if server.direct_tls else None)
 
 
@@ -146,6 +146,7 @@ modules:
   mod_caps: {{}}
   mod_disco: {{}}
   mod_mam: {{default: always, assume_mam_usage: false}}
+  mod_muc: {{}}
   mod_offline: {{access_max_user_messages: max_user_offline_messages}}
   mod_ping: {{}}
   mod_pubsub: {{plugins: [flat, pep]}}

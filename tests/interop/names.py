@@ -3,6 +3,7 @@
 It answers SRV and A from a table and says of everything else that there is no such name. UDP only: its answers are short.
 """
 
+import contextlib
 import socket
 import struct
 import threading
@@ -33,6 +34,13 @@ class NameServer:
         for service, port in (("_xmpp-server._tcp", starttls), ("_xmpps-server._tcp", direct_tls)):
             if port:
                 self.table[f"{service}.{domain}", SRV] = [struct.pack("!HHH", 10, 5, port) + _encoded(host)]
+
+    @contextlib.contextmanager
+    def without(self, domain):
+        """`domain` is not known meanwhile."""
+        gone = {key: self.table.pop(key) for key in list(self.table) if key[0].endswith(f".{domain}")}
+        yield
+        self.table |= gone
 
     def _serve(self):
         while True:

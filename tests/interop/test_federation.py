@@ -9,6 +9,7 @@ import contextlib
 import pytest
 
 from .federated import Ejabberd, FederatedProsody, Network
+from .rooms import KICKED, PLUGINS, enter, found, new_room, refused
 from .slix import TIMEOUT, make_contacts, session
 
 PEERS = {"prosody": FederatedProsody, "ejabberd": Ejabberd}
@@ -218,3 +219,43 @@ async def test_we_are_reached_again_after_a_restart(network):
                     break
             else:
                 pytest.fail("nothing comes through after the restart")
+
+
+@pytest.mark.parametrize("host", ["ours", "theirs"])
+async def test_a_room_is_entered_from_the_other_server(network, host):
+    async with romeo_and_juliet(network, PLUGINS) as (romeo, juliet):
+        owner, guest = (romeo, juliet) if host == "ours" else (juliet, romeo)
+        room = new_room(getattr(network, host))
+        inside = await found(owner, room, "Owner")
+        outside = await enter(guest, room, "Guest")
+        assert (await inside.sees("Guest"))["type"] == "available"
+        for number in range(10):
+            outside.says(f"{number}")
+        assert await inside.hears(10) == [("Guest", f"{number}") for number in range(10)]
+        await outside.hears(10)
+        inside.says("I hear you")
+        assert await outside.hears() == [("Owner", "I hear you")]
+        guest.send_presence(pto=f"{room}/Guest", pshow="away", pstatus="fetching a ladder")
+        assert (await inside.sees("Guest", "away"))["status"] == "fetching a ladder"
+        await inside.muc.set_role(room, "Guest", "none", reason="good night", timeout=TIMEOUT)
+        assert KICKED in (await outside.sees("Guest", "unavailable"))["muc"]["status_codes"]
+        again = await enter(guest, room, "Guest")
+        assert again.history == [f"{number}" for number in range(10)] + ["I hear you"]
+        await inside.muc.set_affiliation(room, "outcast", jid=guest.boundjid.bare, timeout=TIMEOUT)
+        await again.sees("Guest", "unavailable")
+        assert await refused(guest, room, "Guest", says_muc=host == "ours") == "forbidden"
+
+
+async def test_whoever_cannot_be_reached_any_more_is_in_no_room(network):
+    async with romeo_and_juliet(network, PLUGINS) as (romeo, juliet):
+        room = new_room(network.ours)
+        inside = await found(romeo, room, "Romeo")
+        await enter(juliet, room, "Juliet")
+        await inside.sees("Juliet")
+        # Their server ends without a word and its name is gone, so that nothing waits for it.
+        with network.names.without(network.theirs.domain):
+            network.theirs.kill()
+            inside.says("Where be these enemies?")
+            assert (await inside.sees("Juliet", "unavailable"))["muc"]["role"] == "none"
+            assert inside.who() == ["Romeo"]
+        network.theirs.start()
