@@ -10,6 +10,8 @@ import threading
 
 A, SRV, IN = 1, 33, 1
 NO_SUCH_NAME = 3
+# How long an answer is good for: a test changes the table, and whoever asked before has to ask again.
+SECONDS_KNOWN = 1
 
 
 class NameServer:
@@ -58,7 +60,7 @@ class NameServer:
         status = 0 if records or known else NO_SUCH_NAME
         header = query[:2] + struct.pack("!HHHHH", 0x8180 | status, 1, len(records), 0, 0)
         answers = b"".join(
-            b"\xc0\x0c" + struct.pack("!HHIH", kind, IN, 60, len(data)) + data for data in records
+            b"\xc0\x0c" + struct.pack("!HHIH", kind, IN, SECONDS_KNOWN, len(data)) + data for data in records
         )
         return header + query[12 : end + 4] + answers
 

@@ -21,7 +21,6 @@ ADMINISTRATORS = 40
 # What may be skipped: a part of aioxmpp's own reason, and ours.
 EXPECTED_SKIPS = {
     "this test breaks with SM": "aioxmpp's word for tests of its own that stream management makes pointless",
-    "'http://jabber.org/protocol/muc'": "group chats are not part of the server yet",
     "'urn:xmpp:http:upload:0'": "uploads are not part of the server yet",
     "quirks#no-adhoc-ping": "the command to be pinged is an invention of Prosody's; XEP-0199 does the same",
     "Quirk.NO_ADHOC_PING": "the same",

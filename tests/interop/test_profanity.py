@@ -194,7 +194,7 @@ async def test_profanity_enters_a_room_talks_kicks_and_has_the_history(server, t
         assert gone["muc"]["item"]["reason"] == "good night"
         await terminal.sees(r"Juliet has been kicked")
         juliet = await enter(j, room, "Juliet")
-        terminal.type("/leave")
+        terminal.type("/close")
         await juliet.sees("Romeo", "unavailable")
         juliet.says("said while he was away")
         await juliet.hears()

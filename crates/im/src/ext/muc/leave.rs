@@ -25,10 +25,11 @@ pub(super) fn goodbye(walk: &mut Walk<'_>, session: &FullJid) -> Result<(), Walk
     session_goes(walk, session, Some(&words), &[])
 }
 
-/// Something that was sent to a session came back with an error: it is not there any more, if the error says so.
+/// Something that was sent to a session came back with an error: it is not there any more, if the error says so. One that
+/// says nothing is how a client may tell that it has ended.
 pub(super) fn bounced(walk: &mut Walk<'_>, session: &FullJid) -> Result<(), WalkError> {
     let condition = walk.stanza.error().map(|error| error.condition);
-    if condition.is_some_and(is_of_the_gone) {
+    if condition.is_none_or(is_of_the_gone) {
         return session_goes(walk, session, None, &[Status::RemovedByError]);
     }
     Ok(())
