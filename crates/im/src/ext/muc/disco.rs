@@ -32,6 +32,7 @@ const FEATURES: &[&str] = &[
     ns::DISCO_INFO,
     ns::DISCO_ITEMS,
     ns::MUC,
+    ns::MUC_REQUEST,
     ns::PING,
     ns::REGISTER,
     ns::RSM,
