@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
-from interop.rooms import enter, found, new_room, people
+from interop.rooms import PLUGINS, enter, found, new_room, people
 from interop.servers import chosen
-from interop.slix import TIMEOUT
+from interop.slix import TIMEOUT, session
 from slixmpp.exceptions import IqError
 from slixmpp.plugins.xep_0410 import PingStatus
 
@@ -114,7 +114,9 @@ async def test_a_room_outlives_the_server(end):
         await asyncio.to_thread(server.start)
         romeo_user, juliet_user, villain = (server.new_user(name) for name in ("romeo", "juliet", "tybalt"))
         room = new_room(server)
-        async with people(server, romeo_user) as (r,):
+        # After a graceful end a session that can be resumed would still be in the room.
+        plugins = [*PLUGINS, "xep_0198"] if end == "kill" else PLUGINS
+        async with session(server, *romeo_user, plugins=plugins) as r:
             romeo = await found(r, room, "Romeo", persistentroom=True, roomname="The balcony", membersonly=True)
             await romeo.muc.set_affiliation(room, "member", jid=f"{juliet_user[0]}@{server.domain}", timeout=TIMEOUT)
             await romeo.muc.set_affiliation(room, "outcast", jid=f"{villain[0]}@{server.domain}", timeout=TIMEOUT)
@@ -123,6 +125,11 @@ async def test_a_room_outlives_the_server(end):
             for number in range(5):
                 romeo.says(f"m{number}")
             await romeo.hears(5)
+            if end == "kill":
+                # What is acknowledged is what has to be there afterwards.
+                r.plugin["xep_0198"].request_ack()
+                while "<body>m4</body>" not in str(await r.happens("stanza_acked")):
+                    pass
             await server.restart(getattr(server, end))
         async with people(server, juliet_user, romeo_user) as (j, r):
             juliet = await enter(j, room, "Juliet")

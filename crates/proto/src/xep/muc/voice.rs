@@ -5,7 +5,7 @@
 use super::{Nick, Role};
 use crate::jid::FullJid;
 use crate::ns;
-use crate::xep::data_form::{DataForm, Field, FieldKind, FormKind};
+use crate::xep::data_form::{DataForm, Field, FieldKind, FieldOption, FormKind};
 
 const ROLE: &str = "muc#role";
 const JID: &str = "muc#jid";
@@ -57,8 +57,13 @@ pub fn question(jid: &FullJid, nick: &str) -> DataForm {
         Field::new(var, [value]).of_kind(kind).labelled(label)
     };
     let role = Role::Participant.as_str();
+    let mut requested = field(ROLE, role, FieldKind::ListSingle, "Requested role");
+    requested.options.push(FieldOption {
+        label: None,
+        value: role.to_owned(),
+    });
     let form = DataForm::new(FormKind::Form, ns::MUC_REQUEST)
-        .with_field(field(ROLE, role, FieldKind::TextSingle, "Requested role"))
+        .with_field(requested)
         .with_field(field(JID, jid.as_str(), FieldKind::JidSingle, "Who asks"))
         .with_field(field(NICK, nick, FieldKind::TextSingle, "Nickname"))
         .with_field(field(
