@@ -384,6 +384,24 @@ async fn whoever_is_away_is_told_when_they_come_back() {
 }
 
 #[tokio::test]
+async fn news_of_somebody_who_is_away_are_the_rooms_and_nobodys_own() {
+    let mut coven = Coven::configured(&[("whois", "anyone")]).await;
+    coven.world.add_account("tybalt");
+    coven.quiet().await;
+    coven
+        .owner_does(&affiliation("tybalt@example.org", "member"))
+        .await;
+    let news = coven.nurse.receives_until_quiet().await;
+    let [news] = &news[..] else {
+        panic!("{news:?}")
+    };
+    assert!(news.contains("tybalt@example.org"), "{news}");
+    // Her archive keeps what is said to her; this is not.
+    assert!(news.contains("type='groupchat'"), "{news}");
+    assert!(!news.contains("by='nurse@example.org'"), "{news}");
+}
+
+#[tokio::test]
 async fn a_change_is_on_disk_before_anybody_hears_of_it() {
     let kv = Arc::new(MemoryKv::manual());
     let world = World::with(config(), kv.clone());

@@ -1,7 +1,7 @@
 //! What was decided is done: memory and store, then everybody is told.
 
 use posthaste_proto::jid::{BareJid, FullJid, Jid};
-use posthaste_proto::stanza::{MessageType, Stanza};
+use posthaste_proto::stanza::{Kind, MessageType, Stanza};
 use posthaste_proto::xep::muc::{Affiliation, Invite, Item, Role, Status, User};
 use smallvec::SmallVec;
 
@@ -124,7 +124,9 @@ fn user_stands(
             tell(walk, user, &invited);
         }
     }
-    let notice = from_room(walk).with_child(&User::of(item).to_element());
+    // As the room says other things to all who are inside: nobody's own archive keeps it.
+    let mut notice = from_room(walk).with_child(&User::of(item).to_element());
+    notice.kind = Kind::Message(MessageType::Groupchat);
     if let Some((room, out)) = walk.room_and_out() {
         broadcast::to_who_sees_addresses(room, out, &notice);
     }
