@@ -90,7 +90,8 @@ impl Home {
         self.state.lock().await.as_deref().map(look)
     }
 
-    /// The state, if it is in memory and nobody is using it now: for statistics only.
+    /// The state, if it is in memory and nobody is using it now: for figures that can be left out, such
+    /// as statistics.
     pub fn peek<T>(&self, look: impl FnOnce(&HomeState) -> T) -> Option<T> {
         let slot = self.state.try_lock().ok()?;
         slot.as_deref().map(look)

@@ -163,9 +163,14 @@ impl Node {
 
     /// The home of a session's account, if it is in the table.
     pub(crate) fn home_of(&self, session: &FullJid) -> Option<Arc<Home>> {
-        let part = self.part(session.bare_str());
+        self.home_in_table(session.bare_str())
+    }
+
+    /// The home of a bare JID, if it is in the table.
+    pub(crate) fn home_in_table(&self, jid: &str) -> Option<Arc<Home>> {
+        let part = self.part(jid);
         let part = part.lock().unwrap_or_else(PoisonError::into_inner);
-        part.get(session.bare_str()).cloned()
+        part.get(jid).cloned()
     }
 
     /// The home of a bare JID, loaded or not.

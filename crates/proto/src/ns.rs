@@ -218,6 +218,12 @@ pub const HATS: &str = "urn:xmpp:hats:0";
 pub const REFERENCE: &str = "urn:xmpp:reference:0";
 /// A room answers for itself whether one is in it (XEP-0410).
 pub const SELF_PING: &str = "http://jabber.org/protocol/muc#self-ping-optimization";
+/// Searching for public rooms (XEP-0433).
+pub const CHANNEL_SEARCH: &str = "urn:xmpp:channel-search:0:search";
+/// The form of such a search (XEP-0433).
+pub const CHANNEL_SEARCH_PARAMS: &str = "urn:xmpp:channel-search:0:search-params";
+/// What is wrong with such a search (XEP-0433).
+pub const CHANNEL_SEARCH_ERROR: &str = "urn:xmpp:channel-search:0:error";
 /// Replies (XEP-0461).
 pub const REPLY: &str = "urn:xmpp:reply:0";
 /// Groups that work offline (`docs/protocol/groups.md`).

@@ -94,6 +94,7 @@ pub const ALL: &[&Ext] = &[
     &muc::occupant_id::EXT,
     &muc::self_ping::EXT,
     &muc::moderation::EXT,
+    &muc::search::EXT,
     &client_access::EXT,
 ];
 

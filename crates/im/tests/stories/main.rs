@@ -38,6 +38,7 @@ mod rooms_archive;
 mod rooms_config;
 mod rooms_limits;
 mod rooms_moderation;
+mod rooms_search;
 mod rooms_spoofing;
 mod roster;
 mod services;

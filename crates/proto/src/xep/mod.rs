@@ -1,6 +1,7 @@
 //! Payloads of extensions that are worth a type, one file per XEP.
 
 pub mod caps;
+pub mod channel_search;
 pub mod client_access;
 pub mod commands;
 pub mod data_form;

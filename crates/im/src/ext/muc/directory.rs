@@ -2,10 +2,14 @@
 //! leaves a room that is not listed until it is configured again, or listed though it is gone; whoever looks there finds
 //! nothing.
 
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
 use posthaste_kv::{Batch, Partition, Scan, Ticket};
 use posthaste_proto::error::StanzaError;
 use posthaste_proto::jid::BareJid;
+use posthaste_proto::xep::muc::RoomConfig;
+use posthaste_proto::xep::muc::config::WhoIs;
 
 use super::Creators;
 use crate::codec::{Corrupt, Reader, Writer};
@@ -15,7 +19,11 @@ use crate::home::HomeState;
 use crate::node::Node;
 use crate::tables;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Before rooms could be searched for.
+const VERSION_1: u8 = 1;
+/// What has no content has a version nevertheless.
+const MADE_BY_V1: u8 = 1;
 /// Rows read at a time.
 const PAGE: usize = 1000;
 /// Rooms that are listed to whoever asks; nobody reads further, and a search (XEP-0433) finds the others.
@@ -30,6 +38,41 @@ pub struct Entry {
     pub creator: BareJid,
     /// Is it shown to everybody?
     pub public: bool,
+    /// What else is told of it; `None` in rows that are older than that, until the room is configured again.
+    pub about: Option<About>,
+}
+
+/// What whoever searches for a room is told beside its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// What it is about; empty for nothing.
+    pub description: String,
+    /// The language spoken there; empty for none in particular.
+    pub lang: String,
+    /// May everybody enter?
+    pub is_open: bool,
+    /// Does everybody there see everybody's address?
+    pub shows_addresses: bool,
+}
+
+impl About {
+    fn of(config: &RoomConfig) -> About {
+        About {
+            description: config.description.clone(),
+            lang: config.lang.clone(),
+            is_open: !config.members_only && config.password.is_none(),
+            shows_addresses: config.whois == WhoIs::Anyone,
+        }
+    }
+
+    fn read(value: &mut Reader) -> Result<About, Corrupt> {
+        Ok(About {
+            is_open: value.u8()? != 0,
+            shows_addresses: value.u8()? != 0,
+            lang: value.text()?,
+            description: value.text()?,
+        })
+    }
 }
 
 impl Entry {
@@ -40,29 +83,44 @@ impl Entry {
             name: room.config.name.clone(),
             creator: room.creator.clone(),
             public: room.config.public && !room.locked,
+            about: Some(About::of(&room.config)),
         })
     }
 
     fn encode(&self) -> Bytes {
-        let mut value = Writer::new(VERSION, 64);
+        // A row that is not known whole is written as it was.
+        let version = self.about.as_ref().map_or(VERSION_1, |_| VERSION);
+        let mut value = Writer::new(version, 64);
         value
             .u8(u8::from(self.public))
             .text(self.creator.as_str())
             .text(&self.name);
+        if let Some(about) = &self.about {
+            value
+                .u8(u8::from(about.is_open))
+                .u8(u8::from(about.shows_addresses))
+                .text(&about.lang)
+                .text(&about.description);
+        }
         value.finish()
     }
 
     fn decode(value: Bytes) -> Result<Entry, Corrupt> {
-        let (_, mut value) = Reader::open("listed room", value, VERSION)?;
+        let (version, mut value) = Reader::open("listed room", value, VERSION)?;
         let public = value.u8()? != 0;
         let creator = value.text()?;
         let creator = BareJid::parse(&creator).map_err(|_| value.corrupt("no address"))?;
         let name = value.text()?;
+        let about = match version {
+            VERSION_1 => None,
+            _ => Some(About::read(&mut value)?),
+        };
         value.end()?;
         Ok(Entry {
             name,
             creator,
             public,
+            about,
         })
     }
 }
@@ -96,7 +154,7 @@ pub fn file(
             batch.put(key(room), entry.encode());
             batch.put(
                 made_by(&entry.creator, local),
-                Bytes::from_static(&[VERSION]),
+                Bytes::from_static(&[MADE_BY_V1]),
             );
         }
         None => {
@@ -143,14 +201,34 @@ pub async fn may_create(node: &Node, room: &BareJid, maker: &BareJid) -> Result<
     Ok(())
 }
 
-/// The rooms that everybody may see, by address, with what people call them.
+/// The rooms that everybody may see, with what people call them.
 ///
 /// # Errors
 /// The store's.
 pub async fn public(node: &Node, service: &BareJid) -> Result<Vec<(BareJid, String)>, WalkError> {
+    let mut found = Vec::new();
+    each_public(node, service, |room, entry| {
+        found.push((room, entry.name));
+        match found.len() {
+            MOST_LISTED => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    })
+    .await?;
+    Ok(found)
+}
+
+/// Shows the rooms that everybody may see, by localpart, until `look` has seen enough.
+///
+/// # Errors
+/// The store's.
+pub(super) async fn each_public(
+    node: &Node,
+    service: &BareJid,
+    mut look: impl FnMut(BareJid, Entry) -> ControlFlow<()>,
+) -> Result<(), WalkError> {
     let partition = partition(service)?;
     let mut scan = Scan::prefix(tables::ROOM_LISTED, PAGE);
-    let mut found = Vec::new();
     loop {
         let rows = node.kv().scan(&partition, scan.clone()).await?;
         let is_last = rows.len() < PAGE;
@@ -159,30 +237,62 @@ pub async fn public(node: &Node, service: &BareJid) -> Result<Vec<(BareJid, Stri
             let local = tables::key_text(tables::ROOM_LISTED, &key);
             let room = local.and_then(|local| BareJid::new(Some(local), service.domain()).ok());
             let entry = Entry::decode(value)?;
-            if let Some(room) = room.filter(|_| entry.public) {
-                found.push((room, entry.name));
+            if let Some(room) = room.filter(|_| entry.public)
+                && look(room, entry).is_break()
+            {
+                return Ok(());
             }
         }
-        if is_last || found.len() >= MOST_LISTED {
-            return Ok(found);
+        if is_last {
+            return Ok(());
         }
     }
+}
+
+/// What the directory says of a room, if everybody may see it.
+///
+/// # Errors
+/// The store's.
+pub(super) async fn public_entry(node: &Node, room: &BareJid) -> Result<Option<Entry>, WalkError> {
+    let partition = partition(&room.domain_jid())?;
+    let value = node.kv().get(&partition, &key(room)).await?;
+    let entry = value.map(Entry::decode).transpose()?;
+    Ok(entry.filter(|entry| entry.public))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_entry_of_version_1_stays_readable() {
-        let entry = Entry {
+    fn entry(about: Option<About>) -> Entry {
+        Entry {
             name: "A Dark Cave".to_owned(),
             creator: BareJid::parse("crone1@shakespeare.lit").unwrap(),
             public: true,
-        };
+            about,
+        }
+    }
+
+    #[test]
+    fn an_entry_of_version_1_stays_readable() {
         let golden = b"\x01\x01\0\0\0\x16crone1@shakespeare.lit\0\0\0\x0bA Dark Cave";
+        assert_eq!(&entry(None).encode()[..], golden);
+        assert_eq!(Entry::decode(Bytes::from_static(golden)), Ok(entry(None)));
+        assert!(Entry::decode(Bytes::from_static(b"\x01\x01")).is_err());
+    }
+
+    #[test]
+    fn an_entry_of_version_2_stays_readable() {
+        let entry = entry(Some(About {
+            description: "The place for witches".to_owned(),
+            lang: "en".to_owned(),
+            is_open: true,
+            shows_addresses: false,
+        }));
+        let golden = b"\x02\x01\0\0\0\x16crone1@shakespeare.lit\0\0\0\x0bA Dark Cave\x01\0\0\0\0\x02en\0\0\0\x15The place for witches";
         assert_eq!(&entry.encode()[..], golden);
         assert_eq!(Entry::decode(Bytes::from_static(golden)), Ok(entry));
-        assert!(Entry::decode(Bytes::from_static(b"\x01\x01")).is_err());
+        let cut = golden.len() - 1;
+        assert!(Entry::decode(Bytes::copy_from_slice(&golden[..cut])).is_err());
     }
 }

@@ -35,6 +35,7 @@ mod private;
 mod register;
 pub mod restart;
 pub mod room;
+pub mod search;
 pub mod self_ping;
 pub mod service;
 pub mod slow_mode;

@@ -9,7 +9,7 @@ use posthaste_proto::xep::disco::{Identity, Info, Item, Items};
 use posthaste_proto::xep::rsm;
 use posthaste_proto::xml::Element;
 
-use super::{Outcome, directory};
+use super::{Outcome, directory, search};
 use crate::ext::Answer;
 use crate::node::Node;
 use crate::router::Envelope;
@@ -47,6 +47,9 @@ async fn answer(node: &Node, to: &Jid, kind: IqType, stanza: &Stanza) -> Answer 
         (IqType::Get, ns::PING, "ping") => Ok(None),
         (IqType::Get, ns::DISCO_INFO, "query") => info(&payload),
         (IqType::Get, ns::DISCO_ITEMS, "query") => items(node, &to.to_bare(), &payload).await,
+        (IqType::Get, ns::CHANNEL_SEARCH, "search") => {
+            search::answer(node, &to.to_bare(), &payload).await
+        }
         _ => Err(StanzaError::service_unavailable().into()),
     }
 }
@@ -58,6 +61,7 @@ fn info(query: &Element) -> Answer {
     let features = [
         ns::DISCO_INFO,
         ns::DISCO_ITEMS,
+        ns::CHANNEL_SEARCH,
         ns::MUC,
         ns::PING,
         ns::RSM,
