@@ -85,6 +85,10 @@ pub const ROOM_OCCUPANT: &[u8] = b"room-occupant/";
 pub const ROOM_REQUEST: &[u8] = b"room-request/";
 /// `room-avatar`: the hashes of a room's pictures ([`crate::ext::muc::avatar`]).
 pub const ROOM_AVATAR: &[u8] = b"room-avatar";
+/// `room-hats`: which hats there are in a room ([`crate::ext::muc::hats`]).
+pub const ROOM_HATS: &[u8] = b"room-hats";
+/// `room-wearer/<bare jid>`: which of them a user wears ([`crate::ext::muc::hats`]).
+pub const ROOM_WEARER: &[u8] = b"room-wearer/";
 /// `room-ended`: where the people of a room that is no more have gone ([`crate::ext::muc::ended`]).
 pub const ROOM_ENDED: &[u8] = b"room-ended";
 /// `room-listed/<localpart>`: one room of a service, in the service's partition ([`crate::ext::muc::directory`]).

@@ -214,6 +214,8 @@ pub const OCCUPANT_ID: &str = "urn:xmpp:occupant-id:0";
 pub const MODERATE: &str = "urn:xmpp:message-moderate:1";
 /// Hats (XEP-0317).
 pub const HATS: &str = "urn:xmpp:hats:0";
+/// The forms of the commands that make, give and take hats (XEP-0317).
+pub const HATS_COMMANDS: &str = "urn:xmpp:hats:commands";
 /// References, such as mentions (XEP-0372).
 pub const REFERENCE: &str = "urn:xmpp:reference:0";
 /// A room answers for itself whether one is in it (XEP-0410).

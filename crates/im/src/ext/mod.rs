@@ -95,6 +95,7 @@ pub const ALL: &[&Ext] = &[
     &muc::self_ping::EXT,
     &muc::moderation::EXT,
     &muc::search::EXT,
+    &muc::hats::EXT,
     &client_access::EXT,
 ];
 

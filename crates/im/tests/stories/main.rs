@@ -36,6 +36,7 @@ mod rooms;
 mod rooms_admin;
 mod rooms_archive;
 mod rooms_config;
+mod rooms_hats;
 mod rooms_limits;
 mod rooms_moderation;
 mod rooms_search;

@@ -8,6 +8,7 @@ pub mod data_form;
 pub mod date_time;
 pub mod disco;
 pub mod groups;
+pub mod hats;
 pub mod mam;
 pub mod moderation;
 pub mod muc;

@@ -113,7 +113,7 @@ pub fn who_is_there(
     for other in room.occupants.iter() {
         let is_shown = room.config.presence_broadcast.shows(other.role);
         if other.address != newcomer.address && is_shown {
-            crowd.push(other.shown(shows_jids)?);
+            crowd.push(other.shown(room, shows_jids)?);
         }
     }
     if !crowd.is_empty() {

@@ -15,7 +15,7 @@ use crate::walk::Walk;
 
 /// Presences that are sent so that everybody sees whom the new configuration shows. When there are more, in a room of
 /// hundreds, clients learn it when they enter next: each occupant would be told of each.
-const MOST_SHOWN: usize = 50_000;
+pub(super) const MOST_SHOWN: usize = 50_000;
 
 /// How an occupant stood before.
 struct Before {
@@ -247,7 +247,7 @@ fn show(walk: &mut Walk<'_>, old: &RoomConfig, before: &[Before]) -> Result<(), 
         let is_shown = room.config.presence_broadcast.shows(occupant.role);
         let has_changed =
             occupant.affiliation != before.affiliation || occupant.role != before.role;
-        let stanza = presence::of(occupant)?;
+        let stanza = presence::of(room, occupant)?;
         if has_changed {
             broadcast::presence(room, out, occupant, &stanza, &Said::default());
         }

@@ -11,7 +11,7 @@ use posthaste_proto::xep::rsm;
 use posthaste_proto::xml::Element;
 
 use super::room::Room;
-use super::{group, owner};
+use super::{group, hats, owner};
 use crate::codec;
 use crate::error::WalkError;
 use crate::ext::Answer;
@@ -29,6 +29,7 @@ const MOST_IN_PAGE: usize = 100;
 const MOST_CONTACTS: usize = 10;
 /// Features of every room, beside those that its settings bring.
 const FEATURES: &[&str] = &[
+    ns::COMMANDS,
     ns::DISCO_INFO,
     ns::DISCO_ITEMS,
     ns::MUC,
@@ -88,6 +89,7 @@ pub(super) async fn info(walk: &Walk<'_>, query: &Element) -> Answer {
         RESERVED_NICK => return Ok(Some(reserved_nick(room, &asker))),
         // §17.2.1: everything passes.
         TRAFFIC => return Err(StanzaError::service_unavailable().into()),
+        node if hats::is_node(node) => return hats::info(walk, node),
         _ => return Err(StanzaError::item_not_found().into()),
     }
     let name = Some(&*room.config.name).filter(|name| !name.is_empty());
@@ -125,6 +127,7 @@ async fn room_info(walk: &Walk<'_>, room: &Room, asker: &Asker) -> Result<RoomIn
         subject,
         occupants: may_know.then(|| room.occupants.len()),
         avatar_hashes: super::avatar::hashes(walk).await?,
+        hats_hash: room.hats.hash(),
     })
 }
 
@@ -152,8 +155,10 @@ fn reserved_nick(room: &Room, asker: &Asker) -> Element {
 /// Who is there (§6.5): occupants know it anyway, and nobody else is told.
 pub(super) fn items(walk: &Walk<'_>, query: &Element) -> Answer {
     let (room, asker) = visible(walk)?;
-    if query.attr("node").is_some_and(|node| !node.is_empty()) {
-        return Err(StanzaError::item_not_found().into());
+    match query.attr("node").unwrap_or_default() {
+        "" => {}
+        ns::COMMANDS => return hats::items(walk),
+        _ => return Err(StanzaError::item_not_found().into()),
     }
     if !asker.is_occupant {
         return Ok(Some(Items::default().to_element()));

@@ -8,7 +8,8 @@ use sha1::{Digest, Sha1};
 
 use super::room::Room;
 use super::{
-    admin, archive, avatar, disco, group, moderation, not_an_occupant, owner, register, self_ping,
+    admin, archive, avatar, disco, group, hats, moderation, not_an_occupant, owner, register,
+    self_ping,
 };
 use crate::error::WalkError;
 use crate::ext::Answer;
@@ -37,6 +38,7 @@ pub(super) async fn to_room(walk: &mut Walk<'_>) -> Result<(), WalkError> {
         (IqType::Get, ns::GROUPS, "activity") => group::activity::answer(walk),
         (IqType::Get, ns::GROUPS, "readers") => group::reached::answer(walk, &payload).await,
         (IqType::Set, ns::MODERATE, "moderate") => moderation::moderate(walk, &payload).await,
+        (IqType::Set, ns::COMMANDS, "command") => hats::command(walk, &payload),
         (IqType::Get, ns::DISCO_INFO, "query") => disco::info(walk, &payload).await,
         (IqType::Get, ns::DISCO_ITEMS, "query") => disco::items(walk, &payload),
         (IqType::Get, ns::MUC_OWNER, "query") => owner::form(walk),

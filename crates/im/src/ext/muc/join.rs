@@ -158,7 +158,7 @@ async fn enter(
         return Ok(());
     };
     broadcast::who_is_there(room, out, occupant, &session)?;
-    let stanza = presence::of(occupant)?;
+    let stanza = presence::of(room, occupant)?;
     if room.config.presence_broadcast.shows(occupant.role) {
         broadcast::to_others(room, out, occupant, &stanza, &Said::default());
     }
@@ -211,7 +211,7 @@ fn update(walk: &mut Walk<'_>, to: &FullJid, seat: Seat) -> Result<(), WalkError
     let Some(occupant) = room.occupants.at(to) else {
         return Ok(());
     };
-    let mut stanza = presence::of(occupant)?;
+    let mut stanza = presence::of(room, occupant)?;
     // The others see the first session of a user; what the next ones say of themselves is heard when they are the first.
     let is_shown = room.config.presence_broadcast.shows(occupant.role);
     if is_shown && occupant.first().is_some_and(|first| first.jid == session) {

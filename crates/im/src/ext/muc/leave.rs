@@ -79,7 +79,7 @@ fn session_goes(
         let Some(occupant) = room.occupants.at(&address) else {
             return Ok(());
         };
-        let stanza = presence::of(occupant)?;
+        let stanza = presence::of(room, occupant)?;
         broadcast::presence(room, out, occupant, &stanza, &Said::default());
         return Ok(());
     }

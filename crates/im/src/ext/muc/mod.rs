@@ -16,6 +16,7 @@ mod disco;
 mod ended;
 pub mod expiry;
 pub mod group;
+pub mod hats;
 pub mod history;
 pub mod invite;
 mod iq;
@@ -284,6 +285,7 @@ fn features_around(config: &RoomConfig) -> impl Iterator<Item = &'static str> {
     let always = [
         ns::OCCUPANT_ID,
         ns::SELF_PING,
+        ns::HATS,
         ns::MODERATE,
         ns::RETRACT,
         ns::RETRACT_TOMBSTONE,

@@ -64,7 +64,7 @@ pub(super) async fn change(
     let Some(occupant) = room.occupants.at(to) else {
         return Ok(());
     };
-    stanza = presence::of(occupant)?;
+    stanza = presence::of(room, occupant)?;
     stanza.id = id;
     broadcast::presence(room, out, occupant, &stanza, &Said::default());
     Ok(())

@@ -13,6 +13,7 @@ use posthaste_proto::xep::occupant_id::OccupantId;
 use smallvec::SmallVec;
 
 use super::presence::{self, Said};
+use super::room::Room;
 use crate::copies::Shared;
 use crate::error::WalkError;
 
@@ -71,13 +72,13 @@ impl Occupant {
     ///
     /// # Errors
     /// What is kept of it is no presence.
-    pub fn shown(&self, shows_jids: bool) -> Result<Arc<Shared>, WalkError> {
+    pub fn shown(&self, room: &Room, shows_jids: bool) -> Result<Arc<Shared>, WalkError> {
         let view = &self.views.0[usize::from(shows_jids)];
         if let Some(made) = view.get() {
             return Ok(made.clone());
         }
         let x = presence::extended(self, shows_jids, false, &Said::default());
-        let made = Shared::new(presence::of(self)?.with_child(&x.to_element()));
+        let made = Shared::new(presence::of(room, self)?.with_child(&x.to_element()));
         Ok(view.get_or_init(|| made).clone())
     }
 

@@ -7,7 +7,9 @@ use posthaste_proto::stanza::{Kind, PresenceType, Stanza};
 use posthaste_proto::xep::muc::{Actor, Destroy, Item, Status, User};
 use smallvec::SmallVec;
 
+use super::hats;
 use super::occupants::{Occupant, Seat};
+use super::room::Room;
 use crate::codec;
 use crate::error::WalkError;
 
@@ -49,16 +51,20 @@ pub fn kept(stanza: &Stanza) -> Bytes {
     presence.encode()
 }
 
-/// How an occupant is, from its address: what its first session says.
+/// How an occupant is, from its address: what its first session says, and what the room says of it for everybody.
 ///
 /// # Errors
 /// What is kept is no presence.
-pub fn of(occupant: &Occupant) -> Result<Stanza, WalkError> {
+pub fn of(room: &Room, occupant: &Occupant) -> Result<Stanza, WalkError> {
     let kept = occupant.first().map(|seat| &seat.presence[..]);
     let stanza = codec::stanza(kept.unwrap_or(b"<presence/>"))?;
-    Ok(stanza
+    let stanza = stanza
         .from(occupant.address.clone())
-        .with_child(&occupant.id.to_element()))
+        .with_child(&occupant.id.to_element());
+    Ok(match hats::worn(room, occupant) {
+        Some(hats) => stanza.with_child(&hats),
+        None => stanza,
+    })
 }
 
 /// That an occupant goes, from its address; `words` is what it says at that.

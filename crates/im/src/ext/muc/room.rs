@@ -10,6 +10,7 @@ use posthaste_proto::xep::muc::{Affiliation, Role, RoomConfig};
 use posthaste_proto::xep::occupant_id::Secret;
 
 use super::group::{self, Standing};
+use super::hats::{self, Hats};
 use super::kept_roles::KeptRoles;
 use super::occupant_id;
 use super::occupants::{Occupant, Occupants};
@@ -82,6 +83,8 @@ pub struct Room {
     pub affiliations: BTreeMap<BareJid, Affiliate>,
     /// What it is about.
     pub subject: Option<Subject>,
+    /// What its people are beyond that (XEP-0317).
+    pub hats: Hats,
     /// What the ids of its occupants are made with (XEP-0421).
     pub secret: Secret,
     /// Who is there. Memory alone knows.
@@ -110,6 +113,7 @@ impl Room {
             config,
             affiliations: BTreeMap::new(),
             subject: None,
+            hats: Hats::default(),
             secret: Secret::default(),
             occupants: Occupants::default(),
             spoken: Spoken::default(),
@@ -232,6 +236,7 @@ async fn read(node: &Node, partition: &Partition) -> Result<Option<Room>, WalkEr
             break;
         }
     }
+    room.hats = hats::load(kv, partition).await?;
     group::load(kv, partition, &mut room).await?;
     Ok(Some(room))
 }

@@ -16,6 +16,8 @@ pub struct RoomInfo {
     pub occupants: Option<usize>,
     /// The SHA-1 hashes of its pictures, in hexadecimal.
     pub avatar_hashes: Vec<String>,
+    /// What changes with its hats (XEP-0317); `None` if it has none.
+    pub hats_hash: Option<String>,
 }
 
 impl RoomInfo {
@@ -62,6 +64,7 @@ impl RoomInfo {
             "Hashes of its pictures",
             &self.avatar_hashes,
         );
+        add("hats#hash", "Hats hash", self.hats_hash.as_slice());
         add(
             "muc#maxhistoryfetch",
             "Most messages of history at entry",
@@ -134,6 +137,7 @@ mod tests {
             subject: Some("Spells".to_owned()),
             occupants: Some(3),
             avatar_hashes: vec!["a31c".to_owned(), "b9b2".to_owned()],
+            hats_hash: Some("d0f8".to_owned()),
         };
         let form = info.to_form(&config, BOUNDS);
         let values = |var: &str| form.field(var).unwrap().values.join(" ");
@@ -142,6 +146,7 @@ mod tests {
         assert_eq!(values("muc#roominfo_occupants"), "3");
         assert_eq!(values("muc#roominfo_avatarhash"), "a31c b9b2");
         assert_eq!(values("muc#roominfo_slow_mode_duration"), "10");
+        assert_eq!(values("hats#hash"), "d0f8");
         assert_eq!(form.kind, FormKind::Result);
     }
 

@@ -73,7 +73,7 @@ fn occupant_stands(
     }
     occupant.role = standing.role;
     if let Some(occupant) = room.occupants.at(address) {
-        let stanza = presence::of(occupant)?;
+        let stanza = presence::of(room, occupant)?;
         broadcast::presence(room, out, occupant, &stanza, said);
     }
     Ok(())
