@@ -60,16 +60,18 @@ pub(super) async fn note(
     let Some(stanza_id) = displayed.child("stanza-id", ns::STANZA_ID) else {
         return Ok(());
     };
-    if let (Some(by), Some(id)) = (stanza_id.attr("by"), stanza_id.attr("id"))
-        && by == chat
-        && let Ok(room) = BareJid::parse(chat)
-    {
-        return groups::note_seen(walk, &room, id).await;
+    let by = stanza_id.attr("by");
+    if let (Some(id), Ok(room)) = (stanza_id.attr("id"), BareJid::parse(chat)) {
+        let is_the_rooms = match by {
+            Some(by) => by == chat,
+            // COMPAT(slixmpp, 1.17): it does not say whose id it is. Of a group it is the room's.
+            None => groups::find(walk, &room).await?.is_some(),
+        };
+        if is_the_rooms {
+            return groups::note_seen(walk, &room, id).await;
+        }
     }
-    // COMPAT(slixmpp, 1.17): it does not say whose id it is.
-    let is_own = stanza_id
-        .attr("by")
-        .is_none_or(|by| by == walk.home.jid.as_str());
+    let is_own = by.is_none_or(|by| by == walk.home.jid.as_str());
     let id = stanza_id.attr("id").and_then(ArchiveId::parse);
     let (true, Some(id), Ok(peer)) = (is_own, id, Jid::parse(chat)) else {
         return Ok(());

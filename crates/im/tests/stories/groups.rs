@@ -115,6 +115,8 @@ async fn what_has_been_seen_on_one_device_is_seen() {
              <stanza-id xmlns='urn:xmpp:sid:0' by='{COVEN}' id='{id}'/></displayed></item></publish></pubsub></iq>"
         )
     };
+    // As slixmpp 1.17 says it.
+    let seen_by_nobody = |id: &str| seen(id).replace(&format!(" by='{COVEN}'"), "");
     world
         .arrives(&activity(COVEN, "last='p5' count='5' by='a' mentions='4'"))
         .await;
@@ -131,9 +133,15 @@ async fn what_has_been_seen_on_one_device_is_seen() {
         .arrives(&activity(COVEN, "last='p9' count='9' by='a' read='7'"))
         .await;
     unread(&mut juliet, 2).await;
+    is_done(&mut juliet, &seen_by_nobody("p9")).await;
+    unread(&mut juliet, 0).await;
+    world
+        .arrives(&activity(COVEN, "last='pb' count='11' by='a'"))
+        .await;
     let marker = format!(
-        "<message to='{COVEN}' type='groupchat'><displayed xmlns='urn:xmpp:chat-markers:0' id='p9'/></message>"
+        "<message to='{COVEN}' type='groupchat'><displayed xmlns='urn:xmpp:chat-markers:0' id='pb'/></message>"
     );
+    unread(&mut juliet, 2).await;
     juliet.send(&marker).await;
     unread(&mut juliet, 0).await;
 }

@@ -41,9 +41,13 @@ impl Setting {
 
 /// How well a setting fits a phone's client; `None` if it is for something else.
 fn specificity(setting: &Element) -> Option<u8> {
+    // COMPAT(slixmpp, 1.17): it writes the older version, which has one attribute, for the types of clients.
+    let category = setting.attr("client-type").map(|_| "client");
     match (
-        setting.attr("identity-category"),
-        setting.attr("identity-type"),
+        setting.attr("identity-category").or(category),
+        setting
+            .attr("identity-type")
+            .or_else(|| setting.attr("client-type")),
     ) {
         (None, None) => Some(0),
         (Some("client"), None) => Some(1),
@@ -75,6 +79,14 @@ mod tests {
                 Some(Setting::Never),
             ),
             ("<never identity-category='gateway'/>", None),
+            (
+                "<always client-type='pc'/><on-mention/>",
+                Some(Setting::OnMention),
+            ),
+            (
+                "<always/><never client-type='phone'/>",
+                Some(Setting::Never),
+            ),
             ("<something/>", None),
         ] {
             for ns in ns::NOTIFICATION_SETTINGS {
