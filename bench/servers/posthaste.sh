@@ -29,6 +29,7 @@ size_per_second = "0 B"
 [accounts]
 registrations_per_address = 1000000
 [rooms]
+shown = 100000
 message_rate = 0
 room_message_rate = 0
 presence_rate = 0

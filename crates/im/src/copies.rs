@@ -163,7 +163,7 @@ impl Copies {
         let is_plain = home.has_account
             && home.unsent.is_empty()
             && !home.blocked.holds(&self.from)
-            && !(self.push && !home.push.is_empty());
+            && (!self.push || home.push.is_empty());
         let Some(attendee) = home.resource(to.resource()).filter(|_| is_plain) else {
             return false;
         };

@@ -225,6 +225,7 @@ pub(crate) struct Rooms {
     pub(crate) creators: &'static str,
     pub(crate) per_account: u64,
     pub(crate) occupants: u64,
+    pub(crate) shown: u64,
     pub(crate) affiliations: u64,
     pub(crate) history: u64,
     pub(crate) message_rate: u64,

@@ -209,6 +209,7 @@ pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
             creators: room_creators(config.rooms.creators),
             rooms_per_user: size(config.rooms.per_account),
             occupants: size(config.rooms.occupants),
+            shown: size(config.rooms.shown),
             affiliations: size(config.rooms.affiliations),
             history: count(config.rooms.history),
             rates: posthaste_im::ext::muc::pace::Rates {

@@ -103,6 +103,46 @@ async fn a_full_room_takes_nobody_more() {
 }
 
 #[tokio::test]
+async fn whoever_enters_a_crowd_sees_it_and_is_heard_and_not_seen() {
+    let mut config = config();
+    config.rooms.shown = 2;
+    let world = World::with(config, Arc::new(MemoryKv::new()));
+    let mut juliet = world.online("juliet", "balcony").await;
+    juliet.send(&join("juliet")).await;
+    juliet.opens_room(COVEN).await;
+    let mut nurse = world.online("nurse", "kitchen").await;
+    nurse.send(&join("nurse")).await;
+    juliet.receives_until_quiet().await;
+    nurse.receives_until_quiet().await;
+
+    let mut romeo = world.online("romeo", "orchard").await;
+    romeo.send(&join("romeo")).await;
+    let seen = romeo.receives_until_quiet().await.concat();
+    for nick in ["juliet", "nurse"] {
+        assert!(seen.contains(&format!("from='{COVEN}/{nick}'")), "{seen}");
+    }
+    assert!(seen.contains("code='110'"), "{seen}");
+    juliet.receives_nothing().await;
+    romeo.send(&said("hark")).await;
+    assert_eq!(juliet.bodies().await, ["hark"]);
+    assert_eq!(nurse.bodies().await, ["hark"]);
+    assert_eq!(romeo.bodies().await, ["hark"]);
+
+    // Who may do something to others is to be seen by them.
+    let moderator = format!(
+        "<iq type='set' id='m' to='{COVEN}'><query xmlns='http://jabber.org/protocol/muc#admin'>\
+         <item nick='romeo' role='moderator'/></query></iq>"
+    );
+    juliet.send(&moderator).await;
+    let seen = nurse.receives_until_quiet().await.concat();
+    assert!(seen.contains(&format!("from='{COVEN}/romeo'")), "{seen}");
+    let away = format!("<presence type='unavailable' to='{COVEN}/romeo'/>");
+    romeo.send(&away).await;
+    let gone = nurse.receives_until_quiet().await.concat();
+    assert!(gone.contains("type='unavailable'"), "{gone}");
+}
+
+#[tokio::test]
 async fn a_slow_reader_loses_what_has_no_room_and_nobody_else_does() {
     let world = with_short_queues(10);
     let mut juliet = world.online("juliet", "balcony").await;

@@ -45,7 +45,7 @@ pub fn presence(
     stanza: &Stanza,
     said: &Said<'_>,
 ) {
-    if room.config.presence_broadcast.shows(occupant.role) {
+    if room.shows(occupant) {
         to_others(room, out, occupant, stanza, said);
     }
     to_itself(out, occupant, stanza, said);
@@ -111,7 +111,7 @@ pub fn who_is_there(
     let shows_jids = room.shows_jids_to(newcomer.role);
     let mut crowd = Vec::with_capacity(room.occupants.len());
     for other in room.occupants.iter() {
-        let is_shown = room.config.presence_broadcast.shows(other.role);
+        let is_shown = room.shows(other);
         if other.address != newcomer.address && is_shown {
             crowd.push(other.shown(room, shows_jids)?);
         }

@@ -22,6 +22,7 @@ struct Before {
     address: FullJid,
     affiliation: Affiliation,
     role: Role,
+    is_quiet: bool,
 }
 
 /// The room is configured so from now on, and these users stand to it differently.
@@ -60,6 +61,7 @@ impl Before {
             address: occupant.address.clone(),
             affiliation: occupant.affiliation,
             role: occupant.role,
+            is_quiet: occupant.is_quiet,
         }
     }
 }
@@ -154,7 +156,7 @@ fn settle(room: &mut Room, old: &RoomConfig, before: &Before) {
     };
     if let Some(occupant) = room.occupants.at_mut(&before.address) {
         occupant.affiliation = affiliation;
-        occupant.role = role;
+        occupant.stand(role);
     }
 }
 
@@ -243,8 +245,8 @@ fn show(walk: &mut Walk<'_>, old: &RoomConfig, before: &[Before]) -> Result<(), 
         let Some(occupant) = room.occupants.at(&before.address) else {
             continue;
         };
-        let was_shown = old.presence_broadcast.shows(before.role);
-        let is_shown = room.config.presence_broadcast.shows(occupant.role);
+        let was_shown = !before.is_quiet && old.presence_broadcast.shows(before.role);
+        let is_shown = room.shows(occupant);
         let has_changed =
             occupant.affiliation != before.affiliation || occupant.role != before.role;
         let stanza = presence::of(room, occupant)?;

@@ -143,6 +143,7 @@ async fn enter(
     codes: &[Status],
 ) -> Result<(), WalkError> {
     let past = history::of(walk, &join.history, &seat.jid).await?;
+    let most_shown = walk.node.config().rooms.shown;
     let id = walk.stanza.id.clone();
     let Some((room, out)) = walk.room_and_out() else {
         return Ok(());
@@ -151,15 +152,17 @@ async fn enter(
     let role = room.role_at_entry(&seat.jid.to_bare(), affiliation);
     let session = seat.jid.clone();
     let is_known = room.occupants.at(&to).is_some();
+    // Or the last thousand to enter would be told to all who are there, and nobody reads so long a list.
+    let is_quiet = room.occupants.len() >= most_shown && role != Role::Moderator;
     let who = room.occupant_id(&seat.jid.to_bare());
     room.occupants
-        .seat(to.clone(), who, (affiliation, role), seat);
+        .seat(to.clone(), who, (affiliation, role), is_quiet, seat);
     let Some(occupant) = room.occupants.at(&to) else {
         return Ok(());
     };
     broadcast::who_is_there(room, out, occupant, &session)?;
     let stanza = presence::of(room, occupant)?;
-    if room.config.presence_broadcast.shows(occupant.role) {
+    if room.shows(occupant) {
         broadcast::to_others(room, out, occupant, &stanza, &Said::default());
     }
     let mut own_codes = codes.to_vec();
@@ -213,7 +216,7 @@ fn update(walk: &mut Walk<'_>, to: &FullJid, seat: Seat) -> Result<(), WalkError
     };
     let mut stanza = presence::of(room, occupant)?;
     // The others see the first session of a user; what the next ones say of themselves is heard when they are the first.
-    let is_shown = room.config.presence_broadcast.shows(occupant.role);
+    let is_shown = room.shows(occupant);
     if is_shown && occupant.first().is_some_and(|first| first.jid == session) {
         broadcast::to_others(room, out, occupant, &stanza, &Said::default());
     }

@@ -108,7 +108,7 @@ fn remove_saying(
     };
     let mut stanza = presence::gone(&occupant, words);
     // §7.14: whoever is gone has no role; whether others are told is decided by the one it had.
-    let is_shown = room.config.presence_broadcast.shows(occupant.role);
+    let is_shown = room.shows(&occupant);
     room.keep_role(&occupant);
     occupant.role = Role::None;
     if is_shown {

@@ -83,6 +83,9 @@ pub struct Limits {
     pub rooms_per_user: usize,
     /// Sessions that may be in one room at a time. Each costs about half a kilobyte, and a stanza with every message.
     pub occupants: usize,
+    /// Occupants whose presence everybody is told. Whoever enters beyond it is told of them, and they are not told of it:
+    /// joining grows with the square of the room up to here, and in proportion to it from here on.
+    pub shown: usize,
     /// Users who are something to one room, and nicknames that are reserved. They are in memory as long as the room is.
     pub affiliations: usize,
     /// Messages of the past that whoever enters gets at most (§7.2.13).
@@ -108,6 +111,7 @@ impl Default for Limits {
             creators: Creators::Accounts,
             rooms_per_user: 100,
             occupants: 5_000,
+            shown: 250,
             affiliations: 10_000,
             history: 50,
             rates: pace::Rates::default(),

@@ -37,6 +37,8 @@ pub struct Occupant {
     pub affiliation: Affiliation,
     /// What it may do.
     pub role: Role,
+    /// It came when the room was crowded, so that the others are not told of it ([`super::Limits::shown`]).
+    pub is_quiet: bool,
     /// Its sessions; never empty while it is in the room.
     pub seats: SmallVec<[Seat; 1]>,
     /// How it is shown to whoever enters.
@@ -80,6 +82,12 @@ impl Occupant {
         let x = presence::extended(self, shows_jids, false, &Said::default());
         let made = Shared::new(presence::of(room, self)?.with_child(&x.to_element()));
         Ok(view.get_or_init(|| made).clone())
+    }
+
+    /// It stands otherwise from now on. Whom moderators have once been shown as, everybody knows from then on.
+    pub fn stand(&mut self, role: Role) {
+        self.role = role;
+        self.is_quiet &= role != Role::Moderator;
     }
 
     /// Is it a session of this user?
@@ -165,6 +173,7 @@ impl Occupants {
         address: FullJid,
         id: OccupantId,
         (affiliation, role): (Affiliation, Role),
+        is_quiet: bool,
         seat: Seat,
     ) {
         self.audience = None;
@@ -177,6 +186,7 @@ impl Occupants {
                 id,
                 affiliation,
                 role,
+                is_quiet,
                 seats: SmallVec::new(),
                 views: Views::default(),
             });
@@ -254,7 +264,13 @@ mod tests {
         let address = jid(&format!("coven@c/{nick}"));
         let seat = seat(session);
         let id = OccupantId::derive(&Secret::default(), &seat.jid.to_bare());
-        occupants.seat(address, id, (Affiliation::None, Role::Participant), seat);
+        occupants.seat(
+            address,
+            id,
+            (Affiliation::None, Role::Participant),
+            false,
+            seat,
+        );
     }
 
     #[test]

@@ -175,6 +175,11 @@ impl Room {
         all.find_map(|(user, affiliate)| reserved(affiliate).then_some(user))
     }
 
+    /// Are the others told how this occupant is (§7.2.2, `muc#roomconfig_presencebroadcast`)?
+    pub fn shows(&self, occupant: &Occupant) -> bool {
+        !occupant.is_quiet && self.config.presence_broadcast.shows(occupant.role)
+    }
+
     /// May whoever has this role see real addresses (§7.2.3, §7.2.4)?
     pub fn shows_jids_to(&self, role: Role) -> bool {
         use posthaste_proto::xep::muc::config::WhoIs;

@@ -182,6 +182,7 @@ pub(super) fn encode_occupant(occupant: &Occupant) -> Bytes {
     value
         .u8(affiliation_number(occupant.affiliation))
         .u8(role)
+        .u8(u8::from(occupant.is_quiet))
         .u32(u32::try_from(occupant.seats.len()).unwrap_or(u32::MAX));
     for seat in &occupant.seats {
         value.text(seat.jid.as_str()).bytes(&seat.presence);
@@ -200,6 +201,11 @@ pub(super) fn occupant(room: &Room, address: FullJid, value: Bytes) -> Result<Oc
         3 => Role::Moderator,
         _ => return Err(value.corrupt("a role in it is not known here")),
     };
+    let is_quiet = match value.u8()? {
+        0 => false,
+        1 => true,
+        _ => return Err(value.corrupt("neither quiet nor not")),
+    };
     let seats = (0..value.count(MOST_SEATS)?).map(|_| {
         let jid = value.text()?;
         let jid = FullJid::parse(&jid).map_err(|_| value.corrupt("no address"))?;
@@ -217,6 +223,7 @@ pub(super) fn occupant(room: &Room, address: FullJid, value: Bytes) -> Result<Oc
         id,
         affiliation,
         role,
+        is_quiet,
         seats,
         views: Views::default(),
     })
@@ -322,13 +329,14 @@ mod tests {
             id: room.occupant_id(&jid("a@b")),
             affiliation: Affiliation::Owner,
             role: Role::Moderator,
+            is_quiet: false,
             seats: [seat].into(),
             views: Views::default(),
         };
         let value = encode_occupant(&there);
         assert_eq!(
             &value[..],
-            b"\x01\x04\x03\0\0\0\x01\0\0\0\x05a@b/c\0\0\0\x0b<presence/>"
+            b"\x01\x04\x03\0\0\0\0\x01\0\0\0\x05a@b/c\0\0\0\x0b<presence/>"
         );
         assert_eq!(occupant(&room, address.clone(), value.clone()), Ok(there));
         is_refused_when_cut(&value, |value| occupant(&room, address.clone(), value));

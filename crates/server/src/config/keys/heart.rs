@@ -267,6 +267,20 @@ pub(super) const ROOMS: Section = Section {
             },
         },
         Key {
+            name: "shown",
+            doc: &[
+                "Users in a room of whose coming and going everybody there is told. Whoever enters beyond it sees them and is not",
+                "seen until they become a moderator, so that a crowd does not drown in presences; what they say is heard by all.",
+            ],
+            reload: true,
+            value: Value::Count {
+                default: 250,
+                min: 0,
+                max: 100_000,
+                field: |c| &mut c.rooms.shown,
+            },
+        },
+        Key {
             name: "affiliations",
             doc: &["Members, banned users and reserved nicknames of one room."],
             reload: true,

@@ -71,7 +71,7 @@ fn occupant_stands(
         leave::remove(walk, address, said);
         return Ok(());
     }
-    occupant.role = standing.role;
+    occupant.stand(standing.role);
     if let Some(occupant) = room.occupants.at(address) {
         let stanza = presence::of(room, occupant)?;
         broadcast::presence(room, out, occupant, &stanza, said);
