@@ -60,7 +60,8 @@ impl Home {
         let mut slot = self.state.lock().await;
         self.used_at.store(node.now().millis(), Ordering::Relaxed);
         if slot.is_none() {
-            *slot = Some(Box::new(HomeState::load(node, &self.jid).await?));
+            // Boxed, so that whoever waits for a home that is there does not carry what loading one takes.
+            *slot = Some(Box::new(Box::pin(HomeState::load(node, &self.jid)).await?));
         }
         // The closure cannot fail: the state was put there above, under this lock.
         Ok(MutexGuard::map(slot, |slot| match slot {
@@ -306,4 +307,18 @@ async fn load_delivery(kv: &dyn Kv, partition: &Partition) -> Result<Delivery, W
         .and_then(|(key, _)| tables::key_id(tables::LOG, key))
         .unwrap_or_default();
     Ok(Delivery::restore(cursor, last_in_log))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_every_account_that_is_online_costs_stays_small() {
+        // The allocator's classes: a byte more costs 64, or 16.
+        assert!(size_of::<HomeState>() <= 320, "{}", size_of::<HomeState>());
+        assert!(size_of::<Attendee>() <= 64, "{}", size_of::<Attendee>());
+        // In an Arc, which adds its two counts.
+        assert!(size_of::<Session>() + 16 <= 384, "{}", size_of::<Session>());
+    }
 }

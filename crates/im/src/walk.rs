@@ -273,13 +273,14 @@ impl<'a> Walk<'a> {
         mut self,
         outcome: Result<(), WalkError>,
     ) -> Result<(Ticket, Vec<Envelope>), (Stanza, WalkError)> {
+        // Boxed, or every walk would carry what only one that fails takes.
         if let Err(error) = outcome {
-            return self.fail(error).await;
+            return Box::pin(self.fail(error)).await;
         }
         if self.home.recent.is_full()
             && let Err(error) = conversations::save(self.node, self.home).await
         {
-            return self.fail(error).await;
+            return Box::pin(self.fail(error)).await;
         }
         if self.batch.is_empty() {
             return Ok((Ticket::DURABLE, self.flush()));
@@ -287,7 +288,7 @@ impl<'a> Walk<'a> {
         let batch = std::mem::replace(&mut self.batch, Batch::new(self.home.partition.clone()));
         match self.node.kv().commit(batch) {
             Ok(ticket) => Ok((ticket, self.flush())),
-            Err(error) => self.fail(error.into()).await,
+            Err(error) => Box::pin(self.fail(error.into())).await,
         }
     }
 
