@@ -115,7 +115,7 @@ impl From<Bytes> for Xml {
 
 /// What all copies have in common, decided once.
 struct Copies {
-    stanza: Stanza,
+    kind: Kind,
     from: Jid,
     shared: Arc<Shared>,
     what: What,
@@ -148,7 +148,7 @@ impl Copies {
         };
         Some(Copies {
             shared: Shared::new(stanza.clone()),
-            stanza: stanza.clone(),
+            kind: stanza.kind,
             from,
             said: groups::position(stanza),
             what,
@@ -179,7 +179,7 @@ impl Copies {
             asleep.0.push(attendee.session.clone());
         }
         match pushed {
-            Pushed::Queued => node.stats.stanzas_out.count(self.stanza.kind),
+            Pushed::Queued => node.stats.stanzas_out.count(self.kind),
             // A slow reader loses it, and nobody else does: it is in the room's archive.
             Pushed::Refused => node.stats.refused_by_queue.count(),
             Pushed::Lagging | Pushed::Moot => {}

@@ -20,20 +20,29 @@ pub fn message(room: &mut Room, out: &mut Vec<Envelope>, stanza: &Stanza) {
 
 /// A message to everybody in the room who may see real addresses.
 pub fn to_who_sees_addresses(room: &Room, out: &mut Vec<Envelope>, stanza: &Stanza) {
-    let all = room.occupants.iter();
-    let seats = all
-        .filter(|occupant| room.shows_jids_to(occupant.role))
-        .flat_map(|occupant| &occupant.seats);
-    out.extend(seats.map(|seat| Envelope::new(stanza.clone().to(seat.jid.clone()))));
+    let sees = |occupant: &Occupant| room.shows_jids_to(occupant.role);
+    to_those(room, out, sees, || stanza.clone());
 }
 
 /// A message to every moderator in the room.
 pub fn to_moderators(room: &Room, out: &mut Vec<Envelope>, stanza: &Stanza) {
-    let all = room.occupants.iter();
-    let seats = all
-        .filter(|occupant| occupant.role == Role::Moderator)
-        .flat_map(|occupant| &occupant.seats);
-    out.extend(seats.map(|seat| Envelope::new(stanza.clone().to(seat.jid.clone()))));
+    let moderates = |occupant: &Occupant| occupant.role == Role::Moderator;
+    to_those(room, out, moderates, || stanza.clone());
+}
+
+/// One stanza for all sessions of the occupants that are meant; it is made if there are any.
+fn to_those(
+    room: &Room,
+    out: &mut Vec<Envelope>,
+    is_meant: impl Fn(&Occupant) -> bool,
+    stanza: impl FnOnce() -> Stanza,
+) {
+    let meant = room.occupants.iter().filter(|it| is_meant(it));
+    let seats = meant.flat_map(|occupant| &occupant.seats);
+    let sessions: Arc<[FullJid]> = seats.map(|seat| seat.jid.clone()).collect();
+    if !sessions.is_empty() {
+        out.push(Envelope::to_many(stanza(), sessions));
+    }
 }
 
 /// What an occupant says of itself, or what becomes of it, to everybody, itself last (§7.2.2). It need not be in the room
@@ -64,14 +73,10 @@ pub fn to_others(
         stanza.clone().with_child(&x.to_element())
     };
     for shows_jids in [false, true] {
-        let others = room.occupants.iter().filter(|other| {
+        let is_other = |other: &Occupant| {
             other.address != occupant.address && room.shows_jids_to(other.role) == shows_jids
-        });
-        let seats = others.flat_map(|other| &other.seats);
-        let sessions: Arc<[FullJid]> = seats.map(|seat| seat.jid.clone()).collect();
-        if !sessions.is_empty() {
-            out.push(Envelope::to_many(view(shows_jids), sessions));
-        }
+        };
+        to_those(room, out, is_other, || view(shows_jids));
     }
 }
 

@@ -42,12 +42,12 @@ pub async fn of(
     let usual = room.config.max_history.unwrap_or(USUAL).min(most);
     let most = usual.min(wanted.max_stanzas.unwrap_or(usual));
     let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let mut chars = wanted.max_chars.map_or(u64::MAX, u64::from);
+    let mut chars = wanted.max_chars.map(u64::from);
     let mut found = Vec::new();
     let since = since(wanted, walk.now).min(u64::MAX >> 16);
     let from = tables::log_key(ArchiveId(since << 16));
     let (mut to, mut read) = (prefix_end(tables::LOG), 0);
-    while found.len() < most && chars > 0 && read < MOST_READ {
+    while found.len() < most && chars != Some(0) && read < MOST_READ {
         let scan = Scan::range(from.clone(), to.clone(), PAGE).reversed();
         let rows = walk.scan(scan).await?;
         let is_last = rows.len() < PAGE;
@@ -60,13 +60,14 @@ pub async fn of(
                 continue;
             };
             let stanza = shown(walk, id, stanza).to(session.clone());
-            let length = written(&stanza).chars().count() as u64;
+            // Only for those who ask for it: most do not, and it writes every stanza once more.
+            let left = chars.map(|chars| chars.checked_sub(length(&stanza)));
             // Nothing is left out between two messages that are sent.
-            if found.len() >= most || length > chars {
-                chars = 0;
+            if found.len() >= most || left == Some(None) {
+                chars = Some(0);
                 break;
             }
-            chars -= length;
+            chars = left.flatten();
             found.push(stanza);
         }
         if is_last {
@@ -112,8 +113,8 @@ fn since(wanted: &History, now: Timestamp) -> u64 {
 }
 
 /// §7.2.14: the characters of the complete stanza.
-fn written(stanza: &Stanza) -> String {
-    String::from_utf8_lossy(&stanza.encode()).into_owned()
+fn length(stanza: &Stanza) -> u64 {
+    String::from_utf8_lossy(&stanza.encode()).chars().count() as u64
 }
 
 /// An entry of the log as an occupant sees it later: who said it is not told, and when it was is.
