@@ -4,7 +4,7 @@
 //! the clients that asked for the roster (RFC 6121 §2.1.6).
 
 use bytes::Bytes;
-use posthaste_kv::{Kv, Partition, Scan};
+use posthaste_kv::{Kv, Pages, Partition, Scan};
 use posthaste_proto::jid::BareJid;
 use posthaste_proto::ns;
 use posthaste_proto::stanza::{IqType, Stanza};
@@ -92,22 +92,14 @@ fn readable<T>(decoded: Result<T, Corrupt>) -> Option<T> {
 
 async fn rows(kv: &dyn Kv, partition: &Partition) -> Result<Vec<(BareJid, Bytes)>, WalkError> {
     let mut rows = Vec::new();
-    let mut scan = Scan::prefix(tables::ROSTER, PAGE);
-    loop {
-        let page = kv.scan(partition, scan.clone()).await?;
-        let is_last = page.len() < PAGE;
-        if let Some((last, _)) = page.last() {
-            // The next key after the last one.
-            scan.from = [last, &b"\0"[..]].concat().into();
-        }
+    let mut pages = Pages::new(kv, partition, Scan::prefix(tables::ROSTER, PAGE));
+    while let Some(page) = pages.next().await? {
         rows.extend(page.into_iter().filter_map(|(key, value)| {
             let jid = std::str::from_utf8(key.strip_prefix(tables::ROSTER)?).ok()?;
             Some((BareJid::parse(jid).ok()?, value))
         }));
-        if is_last {
-            return Ok(rows);
-        }
     }
+    Ok(rows)
 }
 
 /// The roster's version and counts.

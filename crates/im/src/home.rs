@@ -201,8 +201,7 @@ pub struct HomeState {
 impl HomeState {
     /// The state as it is stored.
     pub(crate) async fn load(node: &Node, jid: &BareJid) -> Result<HomeState, WalkError> {
-        let partition =
-            Partition::new(jid.as_str()).map_err(|_| posthaste_kv::KvError::TooLarge)?;
+        let partition = tables::partition(jid)?;
         let kv = node.kv();
         let delivery = load_delivery(kv, &partition).await?;
         let devices = devices::load(kv, &partition, delivery.last()).await?;

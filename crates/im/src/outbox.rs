@@ -3,7 +3,7 @@
 //! what is still there after a crash is sent again when the sender's home is loaded. The receiver ignores repeats.
 //! So are messages to other servers, until those have them ([`crate::border`]).
 
-use posthaste_kv::{Batch, Kv, Partition, Scan};
+use posthaste_kv::{Batch, Kv, Pages, Partition, Scan};
 use posthaste_proto::jid::BareJid;
 use posthaste_proto::stanza::Stanza;
 
@@ -51,14 +51,9 @@ pub fn encode(stanza: &Stanza) -> bytes::Bytes {
 /// What was on its way when the server went down.
 pub async fn load(node: &Node, partition: &Partition) -> Result<Vec<Envelope>, WalkError> {
     let mut unsent = Vec::new();
-    let mut scan = Scan::prefix(tables::OUTBOX, PAGE);
-    loop {
-        let rows = node.kv().scan(partition, scan.clone()).await?;
-        let is_last = rows.len() < PAGE;
-        if let Some((last, _)) = rows.last() {
-            // The next key after the last one.
-            scan.from = [last, &b"\0"[..]].concat().into();
-        }
+    let all = Scan::prefix(tables::OUTBOX, PAGE);
+    let mut pages = Pages::new(node.kv(), partition, all);
+    while let Some(rows) = pages.next().await? {
         for (key, value) in rows {
             let Some(id) = tables::key_id(tables::OUTBOX, &key) else {
                 continue;
@@ -75,10 +70,8 @@ pub async fn load(node: &Node, partition: &Partition) -> Result<Vec<Envelope>, W
                 ..Envelope::new(codec::stanza(&reader.rest())?)
             });
         }
-        if is_last {
-            return Ok(unsent);
-        }
     }
+    Ok(unsent)
 }
 
 impl Node {

@@ -4,6 +4,7 @@
 //! so that a scan of a table runs in the order its comment gives. Values carry a version byte ([`crate::codec`]).
 
 use bytes::Bytes;
+use posthaste_kv::{KvError, Partition};
 use posthaste_proto::jid::BareJid;
 use posthaste_proto::sasl::Hash;
 
@@ -112,6 +113,14 @@ pub const LISTED: &[u8] = b"account/";
 pub const DISABLED: &[u8] = b"disabled/";
 /// `secret` in [`ACCOUNTS_PARTITION`]: what fake salts and FAST tokens are derived from ([`crate::accounts`]).
 pub const SECRET: &[u8] = b"secret";
+
+/// Where what belongs to this address lies: to an account, to a room, to a service.
+///
+/// # Errors
+/// [`KvError::TooLarge`]: no engine takes so long a name.
+pub fn partition(jid: &BareJid) -> Result<Partition, KvError> {
+    Partition::new(jid.as_str()).map_err(|_| KvError::TooLarge)
+}
 
 /// The key of the credentials for one hash.
 pub fn credentials_key(hash: Hash) -> &'static [u8] {

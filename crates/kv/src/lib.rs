@@ -17,6 +17,7 @@ mod error;
 pub mod fault;
 mod line;
 pub mod memory;
+mod pages;
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub use futures_util::future::BoxFuture;
 
 pub use crate::error::{CommitFailed, KvError, PartitionError};
 pub use crate::line::CommitLine;
+pub use crate::pages::Pages;
 
 /// The longest partition name in bytes: a bare JID is at most 1023 + 1 + 1023 (RFC 7622 §3.1).
 pub const PARTITION_MAX_BYTES: usize = 2047;

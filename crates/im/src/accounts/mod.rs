@@ -32,7 +32,7 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use crate::clock::{Clock, Entropy, Timestamp};
 use crate::codec::Corrupt;
-use crate::tables;
+use crate::tables::{self, partition};
 pub(crate) use record::decode_password_changed;
 pub use throttle::Admission;
 use throttle::{Quota, Throttle};
@@ -419,10 +419,6 @@ fn put_keys(batch: &mut Batch, all: &[StoredKeys]) {
             record::encode_keys(keys),
         );
     }
-}
-
-fn partition(account: &BareJid) -> Result<Partition, AccountError> {
-    Partition::new(account.as_str()).map_err(|_| KvError::TooLarge.into())
 }
 
 fn list_partition() -> Partition {

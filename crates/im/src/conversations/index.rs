@@ -3,7 +3,7 @@
 use std::ops::{ControlFlow, RangeInclusive};
 
 use bytes::Bytes;
-use posthaste_kv::{Kv, Partition, Row, Scan, prefix_end};
+use posthaste_kv::{Kv, Pages, Partition, Row, Scan, prefix_end};
 use posthaste_proto::jid::BareJid;
 
 use super::MAX_UNREAD;
@@ -105,7 +105,7 @@ pub async fn visit(
     };
     // A row is named for its newest entry: the one that holds the end of the range may be named beyond it.
     let last = tables::with_key(peer, *range.end());
-    let mut scan = match order {
+    let scan = match order {
         Order::OldestFirst => Scan::range(from, end, ROWS),
         Order::NewestFirst => {
             let straddling = Scan::range(last.clone(), end, 1);
@@ -117,24 +117,15 @@ pub async fn visit(
             Scan::range(from, last, ROWS).reversed()
         }
     };
-    loop {
-        let rows = kv.scan(partition, scan.clone()).await?;
-        let is_last = rows.len() < ROWS;
-        match (order, rows.last()) {
-            (_, None) => return Ok(()),
-            // The next key after this one.
-            (Order::OldestFirst, Some((key, _))) => scan.from = [key, &b"\0"[..]].concat().into(),
-            (Order::NewestFirst, Some((key, _))) => scan.to = key.clone(),
-        }
+    let mut pages = Pages::new(kv, partition, scan);
+    while let Some(rows) = pages.next().await? {
         for row in rows {
             if show(row)?.is_break() {
                 return Ok(());
             }
         }
-        if is_last {
-            return Ok(());
-        }
     }
+    Ok(())
 }
 
 /// The newest entry of a conversation that has this name, among those that the owner, or else the other one, has sent.

@@ -9,7 +9,7 @@ mod index;
 mod recent;
 
 use bytes::Bytes;
-use posthaste_kv::{Batch, Kv, Partition, Scan, prefix_end};
+use posthaste_kv::{Batch, Kv, Pages, Partition, Scan, prefix_end};
 use posthaste_proto::jid::BareJid;
 
 use crate::codec::{self, Corrupt, Reader, Writer};
@@ -266,13 +266,11 @@ pub async fn prune(node: &Node, state: &mut HomeState, oldest: ArchiveId) -> Res
     /// Conversations looked at between two commits.
     const PAGE: usize = 256;
     let (kv, partition) = (node.kv(), state.partition.clone());
-    let mut scan = Scan::prefix(tables::CONVERSATION, PAGE);
-    loop {
-        let rows = kv.scan(&partition, scan.clone()).await?;
-        let is_last = rows.len() < PAGE;
+    let all = Scan::prefix(tables::CONVERSATION, PAGE);
+    let mut pages = Pages::new(kv, &partition, all);
+    while let Some(rows) = pages.next().await? {
         let mut batch = Batch::new(partition.clone());
         for (key, value) in rows {
-            scan.from = [&key, &b"\0"[..]].concat().into();
             let Some(peer) = tables::conversation_peer(&key) else {
                 continue;
             };
@@ -289,12 +287,9 @@ pub async fn prune(node: &Node, state: &mut HomeState, oldest: ArchiveId) -> Res
         if !batch.is_empty() {
             kv.commit(batch)?;
         }
-        if is_last {
-            break;
-        }
     }
     state.recent.covered.pruned = oldest;
-    let mut batch = Batch::new(partition);
+    let mut batch = Batch::new(partition.clone());
     let covered = state.recent.covered.encode();
     batch.put(Bytes::from_static(tables::INDEXED), covered);
     kv.commit(batch)?;

@@ -11,6 +11,7 @@ use posthaste_proto::stanza::IqType;
 use posthaste_proto::xep::caps::Caps;
 use posthaste_proto::xep::data_form::{DataForm, Field, FieldKind, FormKind};
 use posthaste_proto::xep::disco::{Identity, Info, Item, Items};
+use posthaste_proto::xep::rsm;
 use posthaste_proto::xml::Element;
 
 use super::{AccountIq, Answer, Asker, Ext, HostIq, HostQuery, commands, every, pubsub};
@@ -81,6 +82,29 @@ fn server(config: &Config, registration: bool) -> Info {
         features: features(announced),
         forms: contact_addresses(config).into_iter().collect(),
     }
+}
+
+/// A page of a list of items, as it was asked for (XEP-0059); of at most `most`, by `uid`.
+///
+/// # Errors
+/// `<bad-request/>` for what is no page, `<item-not-found/>` for one that begins nowhere.
+pub(super) fn page_of_items<T>(
+    query: &Element,
+    all: &[T],
+    uid: impl Fn(&T) -> &str,
+    most: usize,
+    item: impl Fn(&T) -> Item,
+) -> Answer {
+    let wanted = rsm::Request::read(query).map_err(|_| StanzaError::bad_request())?;
+    let cut = wanted.cut(all, uid, most);
+    let (page, set) = cut.map_err(|_| StanzaError::item_not_found())?;
+    let is_cut = page.len() < all.len() || query.child("set", ns::RSM).is_some();
+    let items = Items {
+        node: None,
+        items: page.iter().map(item).collect(),
+    };
+    let set = is_cut.then(|| set.to_element());
+    Ok(Some(items.to_element().with_children(set)))
 }
 
 fn features<'a>(all: impl Iterator<Item = &'a &'static str>) -> Vec<String> {

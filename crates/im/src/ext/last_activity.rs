@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use posthaste_kv::{Kv, KvError, Partition};
+use posthaste_kv::Kv;
 use posthaste_proto::error::StanzaError;
 use posthaste_proto::jid::BareJid;
 use posthaste_proto::ns;
@@ -111,7 +111,7 @@ pub async fn seen(walk: &Walk<'_>) -> Result<Option<Seen>, WalkError> {
 /// # Errors
 /// The store's.
 pub async fn last_seen(kv: &dyn Kv, account: &BareJid) -> Result<Option<Timestamp>, WalkError> {
-    let partition = Partition::new(account.as_str()).map_err(|_| KvError::TooLarge)?;
+    let partition = tables::partition(account)?;
     let seen = kv.get(&partition, tables::SEEN).await?;
     Ok(seen.map(Seen::decode).transpose()?.map(|seen| seen.at))
 }

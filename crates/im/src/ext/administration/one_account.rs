@@ -2,7 +2,6 @@
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use posthaste_kv::Partition;
 use posthaste_proto::jid::BareJid;
 use posthaste_proto::ns;
 use posthaste_proto::xep::data_form::{DataForm, Field, FieldKind, FormKind};
@@ -14,6 +13,7 @@ use crate::error::WalkError;
 use crate::ext::commands::{Command, Outcome, Run, Submission};
 use crate::ext::last_activity;
 use crate::roster::{Listing, RosterItem};
+use crate::tables;
 
 type Done<'r> = BoxFuture<'r, Result<Outcome, WalkError>>;
 
@@ -40,8 +40,7 @@ pub(super) const ROSTER: Command = of_host(
 );
 
 async fn contacts_of(run: &Run<'_>, account: &BareJid) -> Result<Vec<RosterItem>, WalkError> {
-    let partition =
-        Partition::new(account.as_str()).map_err(|_| posthaste_kv::KvError::TooLarge)?;
+    let partition = tables::partition(account)?;
     let mut items = contacts::stored(run.node.kv(), &partition).await?;
     items.retain(|item| item.listing == Listing::Listed);
     Ok(items)

@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use posthaste_kv::{Batch, Partition, Scan, Ticket};
+use posthaste_kv::{Batch, Pages, Scan, Ticket};
 use posthaste_proto::error::StanzaError;
 use posthaste_proto::jid::BareJid;
 use posthaste_proto::xep::muc::RoomConfig;
@@ -125,10 +125,6 @@ impl Entry {
     }
 }
 
-fn partition(service: &BareJid) -> Result<Partition, WalkError> {
-    Ok(Partition::new(service.as_str()).map_err(|_| posthaste_kv::KvError::TooLarge)?)
-}
-
 fn key(room: &BareJid) -> Bytes {
     tables::text_key(tables::ROOM_LISTED, room.local().unwrap_or_default())
 }
@@ -147,7 +143,7 @@ pub fn file(
     before: Option<&Entry>,
     now: Option<&Entry>,
 ) -> Result<Ticket, WalkError> {
-    let mut batch = Batch::new(partition(&room.domain_jid())?);
+    let mut batch = Batch::new(tables::partition(&room.domain_jid())?);
     let local = room.local().unwrap_or_default();
     match now {
         Some(entry) => {
@@ -193,7 +189,13 @@ pub async fn may_create(node: &Node, room: &BareJid, maker: &BareJid) -> Result<
     }
     let most = config.rooms.rooms_per_user;
     let scan = Scan::prefix(&made_by(maker, ""), most);
-    if node.kv().scan(&partition(&service)?, scan).await?.len() >= most {
+    if node
+        .kv()
+        .scan(&tables::partition(&service)?, scan)
+        .await?
+        .len()
+        >= most
+    {
         return Err(StanzaError::resource_constraint()
             .with_text("you have made too many rooms")
             .into());
@@ -227,13 +229,11 @@ pub(super) async fn each_public(
     service: &BareJid,
     mut look: impl FnMut(BareJid, Entry) -> ControlFlow<()>,
 ) -> Result<(), WalkError> {
-    let partition = partition(service)?;
-    let mut scan = Scan::prefix(tables::ROOM_LISTED, PAGE);
-    loop {
-        let rows = node.kv().scan(&partition, scan.clone()).await?;
-        let is_last = rows.len() < PAGE;
+    let partition = tables::partition(service)?;
+    let all = Scan::prefix(tables::ROOM_LISTED, PAGE);
+    let mut pages = Pages::new(node.kv(), &partition, all);
+    while let Some(rows) = pages.next().await? {
         for (key, value) in rows {
-            scan.from = [&key, &b"\0"[..]].concat().into();
             let local = tables::key_text(tables::ROOM_LISTED, &key);
             let room = local.and_then(|local| BareJid::new(Some(local), service.domain()).ok());
             let entry = Entry::decode(value)?;
@@ -243,10 +243,8 @@ pub(super) async fn each_public(
                 return Ok(());
             }
         }
-        if is_last {
-            return Ok(());
-        }
     }
+    Ok(())
 }
 
 /// What the directory says of a room, if everybody may see it.
@@ -254,7 +252,7 @@ pub(super) async fn each_public(
 /// # Errors
 /// The store's.
 pub(super) async fn public_entry(node: &Node, room: &BareJid) -> Result<Option<Entry>, WalkError> {
-    let partition = partition(&room.domain_jid())?;
+    let partition = tables::partition(&room.domain_jid())?;
     let value = node.kv().get(&partition, &key(room)).await?;
     let entry = value.map(Entry::decode).transpose()?;
     Ok(entry.filter(|entry| entry.public))

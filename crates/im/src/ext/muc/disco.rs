@@ -7,14 +7,15 @@ use posthaste_proto::xep::disco::{Identity, Info, Item, Items};
 use posthaste_proto::xep::muc::config::WhoIs;
 use posthaste_proto::xep::muc::info::{self, RoomInfo};
 use posthaste_proto::xep::muc::{Affiliation, RoomConfig};
-use posthaste_proto::xep::rsm;
 use posthaste_proto::xml::Element;
 
+use super::occupants::Occupant;
 use super::room::Room;
 use super::{group, hats, owner};
 use crate::codec;
 use crate::error::WalkError;
 use crate::ext::Answer;
+use crate::ext::disco::page_of_items;
 use crate::walk::Walk;
 
 /// §7.12: the nickname that is kept for whoever asks.
@@ -163,22 +164,14 @@ pub(super) fn items(walk: &Walk<'_>, query: &Element) -> Answer {
     if !asker.is_occupant {
         return Ok(Some(Items::default().to_element()));
     }
+    // Whoever has come to a crowd is listed too: not being shown spares presences, and hides nobody.
     let shown = &room.config.presence_broadcast;
     let all = room.occupants.iter();
     let shown: Vec<_> = all.filter(|it| shown.shows(it.role)).collect();
-    let page = rsm::Request::read(query).map_err(|_| StanzaError::bad_request())?;
-    let cut = page.cut(&shown, |it| it.address.as_str(), MOST_IN_PAGE);
-    let (page, set) = cut.map_err(|_| StanzaError::item_not_found())?;
-    let is_cut = page.len() < shown.len() || query.child("set", ns::RSM).is_some();
-    let item = |jid: &str| Item {
-        jid: jid.to_owned(),
+    let item = |it: &&Occupant| Item {
+        jid: it.address.as_str().to_owned(),
         node: None,
         name: None,
     };
-    let items = Items {
-        node: None,
-        items: page.iter().map(|it| item(it.address.as_str())).collect(),
-    };
-    let set = is_cut.then(|| set.to_element());
-    Ok(Some(items.to_element().with_children(set)))
+    page_of_items(query, &shown, |it| it.address.as_str(), MOST_IN_PAGE, item)
 }

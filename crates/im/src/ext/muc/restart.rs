@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use posthaste_kv::{Batch, Partition, Scan};
+use posthaste_kv::{Batch, Pages, Partition, Scan};
 use posthaste_proto::jid::BareJid;
 
 use super::room::Room;
@@ -46,13 +46,11 @@ pub(super) async fn restore(
     partition: &Partition,
     room: &mut Room,
 ) -> Result<(), WalkError> {
-    let mut scan = Scan::prefix(tables::ROOM_OCCUPANT, PAGE);
+    let all = Scan::prefix(tables::ROOM_OCCUPANT, PAGE);
+    let mut pages = Pages::new(node.kv(), partition, all);
     let mut batch = Batch::new(partition.clone());
-    loop {
-        let rows = node.kv().scan(partition, scan.clone()).await?;
-        let is_last = rows.len() < PAGE;
+    while let Some(rows) = pages.next().await? {
         for (key, value) in rows {
-            scan.from = [&key, &b"\0"[..]].concat().into();
             let nick = tables::key_text(tables::ROOM_OCCUPANT, &key);
             let address = nick.and_then(|nick| jid.with_resource(nick).ok());
             if let Some(address) = address {
@@ -60,9 +58,6 @@ pub(super) async fn restore(
                 room.occupants.restore(occupant);
             }
             batch.delete(key);
-        }
-        if is_last {
-            break;
         }
     }
     if !batch.is_empty() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use posthaste_kv::{Partition, Scan};
+use posthaste_kv::{Pages, Partition, Scan};
 use posthaste_proto::jid::{BareJid, FullJid};
 use posthaste_proto::xep::muc::{Affiliation, Role, RoomConfig};
 use posthaste_proto::xep::occupant_id::Secret;
@@ -226,19 +226,14 @@ async fn read(node: &Node, partition: &Partition) -> Result<Option<Room>, WalkEr
     if let Some(value) = kv.get(partition, tables::ROOM_SUBJECT).await? {
         room.subject = Some(stored::subject(value)?);
     }
-    let mut scan = Scan::prefix(tables::ROOM_AFFILIATION, PAGE);
-    loop {
-        let rows = kv.scan(partition, scan.clone()).await?;
-        let is_last = rows.len() < PAGE;
+    let all = Scan::prefix(tables::ROOM_AFFILIATION, PAGE);
+    let mut pages = Pages::new(kv, partition, all);
+    while let Some(rows) = pages.next().await? {
         for (key, value) in rows {
-            scan.from = [&key, &b"\0"[..]].concat().into();
             let user = tables::key_text(tables::ROOM_AFFILIATION, &key).map(BareJid::parse);
             if let Some(Ok(user)) = user {
                 room.affiliations.insert(user, stored::affiliate(value)?);
             }
-        }
-        if is_last {
-            break;
         }
     }
     room.hats = hats::load(kv, partition).await?;

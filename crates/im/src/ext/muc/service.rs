@@ -5,12 +5,12 @@ use posthaste_proto::error::StanzaError;
 use posthaste_proto::jid::{BareJid, Jid};
 use posthaste_proto::ns;
 use posthaste_proto::stanza::{IqType, Kind, MessageType, Stanza};
-use posthaste_proto::xep::disco::{Identity, Info, Item, Items};
-use posthaste_proto::xep::rsm;
+use posthaste_proto::xep::disco::{Identity, Info, Item};
 use posthaste_proto::xml::Element;
 
 use super::{Outcome, directory, search};
 use crate::ext::Answer;
+use crate::ext::disco::page_of_items;
 use crate::node::Node;
 use crate::router::Envelope;
 
@@ -82,19 +82,10 @@ async fn items(node: &Node, service: &BareJid, query: &Element) -> Answer {
         return Err(StanzaError::item_not_found().into());
     }
     let listed = directory::public(node, service).await?;
-    let page = rsm::Request::read(query).map_err(|_| StanzaError::bad_request())?;
-    let cut = page.cut(&listed, |(jid, _)| jid.as_str(), MAX_PAGE);
-    let (page, set) = cut.map_err(|_| StanzaError::item_not_found())?;
-    let is_cut = page.len() < listed.len() || query.child("set", ns::RSM).is_some();
-    let rooms = page.iter().map(|(jid, name)| Item {
+    let item = |(jid, name): &(BareJid, String)| Item {
         jid: jid.as_str().to_owned(),
         node: None,
         name: Some(name.clone()).filter(|name| !name.is_empty()),
-    });
-    let items = Items {
-        node: None,
-        items: rooms.collect(),
     };
-    let set = is_cut.then(|| set.to_element());
-    Ok(Some(items.to_element().with_children(set)))
+    page_of_items(query, &listed, |(jid, _)| jid.as_str(), MAX_PAGE, item)
 }

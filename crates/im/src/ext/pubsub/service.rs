@@ -11,9 +11,8 @@ use posthaste_proto::error::StanzaError;
 use posthaste_proto::jid::{BareJid, Jid};
 use posthaste_proto::ns;
 use posthaste_proto::stanza::{IqType, Kind, Stanza};
-use posthaste_proto::xep::disco::{Identity, Info, Items};
+use posthaste_proto::xep::disco::{Identity, Info};
 use posthaste_proto::xep::pubsub::{Affiliation, Request, read};
-use posthaste_proto::xep::rsm;
 use posthaste_proto::xml::Element;
 use sha1::{Digest, Sha1};
 
@@ -23,6 +22,7 @@ use super::{Site, configure, discover, existing, items};
 use crate::config::{Config, ServiceKind};
 use crate::error::WalkError;
 use crate::ext::Answer;
+use crate::ext::disco::page_of_items;
 use crate::node::Node;
 use crate::router::Envelope;
 use crate::tables;
@@ -182,7 +182,7 @@ impl Service<'_> {
 
     async fn entries(&self) -> Result<Vec<Entry>, WalkError> {
         let most = self.node.config().pubsub.service_nodes;
-        directory::all(self.node.kv(), &partition(&self.site.jid)?, most).await
+        directory::all(self.node.kv(), &tables::partition(&self.site.jid)?, most).await
     }
 
     /// Keeps the directory in step with what was done at a node.
@@ -198,7 +198,7 @@ impl Service<'_> {
             Request::Configure { .. } | Request::Delete { .. } => Vec::new(),
             _ => return Ok(()),
         };
-        let partition = partition(&self.site.jid)?;
+        let partition = tables::partition(&self.site.jid)?;
         let mut batch = Batch::new(partition);
         let found = match self.leaf_partition(leaf) {
             Some(home) => Leaf::stored(self.node.kv(), &home, leaf).await?,
@@ -242,19 +242,8 @@ impl Service<'_> {
                 visible.push(entry);
             }
         }
-        let page = rsm::Request::read(query).map_err(|_| StanzaError::bad_request())?;
-        let cut = page.cut(&visible, |entry| &entry.node, items::MAX_PAGE);
-        let (page, set) = cut.map_err(|_| StanzaError::item_not_found())?;
-        let is_cut = page.len() < visible.len() || query.child("set", ns::RSM).is_some();
-        let nodes = page
-            .iter()
-            .map(|entry| discover::listed(&self.site.jid, &entry.node, &entry.title));
-        let items = Items {
-            node: None,
-            items: nodes.collect(),
-        };
-        let set = is_cut.then(|| set.to_element());
-        Ok(Some(items.to_element().with_children(set)))
+        let item = |entry: &Entry| discover::listed(&self.site.jid, &entry.node, &entry.title);
+        page_of_items(query, &visible, |entry| &entry.node, items::MAX_PAGE, item)
     }
 
     async fn is_affiliated(&self, leaf: &str) -> Result<bool, WalkError> {
@@ -274,7 +263,7 @@ impl Service<'_> {
     /// The nodes to which whoever asks belongs, or has belonged.
     async fn memberships(&self) -> Result<Vec<String>, WalkError> {
         let most = self.node.config().pubsub.service_nodes;
-        let partition = partition(&self.site.jid)?;
+        let partition = tables::partition(&self.site.jid)?;
         directory::memberships(self.node.kv(), &partition, &self.from.to_bare(), most).await
     }
 
@@ -386,10 +375,6 @@ fn leaf_home(service: &BareJid, leaf: &str) -> Option<BareJid> {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     BareJid::new(Some(&local), service.domain()).ok()
-}
-
-fn partition(service: &BareJid) -> Result<Partition, WalkError> {
-    Ok(Partition::new(service.as_str()).map_err(|_| posthaste_kv::KvError::TooLarge)?)
 }
 
 /// The services of a host, as disco#items of the host lists them.

@@ -12,7 +12,7 @@ mod stored;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use posthaste_kv::{Kv, Partition, Scan, prefix_end};
+use posthaste_kv::{Kv, Pages, Partition, Scan, prefix_end};
 use posthaste_proto::jid::{BareJid, FullJid, Jid};
 use posthaste_proto::ns;
 use posthaste_proto::stanza::{MessageType, Stanza};
@@ -320,19 +320,14 @@ pub async fn load(kv: &dyn Kv, partition: &Partition, room: &mut Room) -> Result
         return Ok(());
     };
     let mut group = stored::standing(value)?;
-    let mut scan = Scan::prefix(tables::ROOM_PROGRESS, PAGE);
-    loop {
-        let rows = kv.scan(partition, scan.clone()).await?;
-        let is_last = rows.len() < PAGE;
+    let all = Scan::prefix(tables::ROOM_PROGRESS, PAGE);
+    let mut pages = Pages::new(kv, partition, all);
+    while let Some(rows) = pages.next().await? {
         for (key, value) in rows {
-            scan.from = [&key, &b"\0"[..]].concat().into();
             let member = tables::key_text(tables::ROOM_PROGRESS, &key).map(BareJid::parse);
             if let Some(Ok(member)) = member {
                 group.members.insert(member, stored::progress(value)?);
             }
-        }
-        if is_last {
-            break;
         }
     }
     room.group = group;
