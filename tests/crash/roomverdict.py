@@ -2,14 +2,16 @@
 
 from collections import Counter, defaultdict
 
+from crash.verdict import Findings
 
-class RoomVerdict:
+
+class RoomVerdict(Findings):
     """The checks of one room; `failures` says what went wrong, `summary` counts."""
 
     def __init__(self, talkers, keeper, found, sessions_last=False):
         self.messages = {m.id: m for talker in talkers for m in talker.messages}
         self.talkers, self.keeper, self.found = talkers, keeper, found
-        self.failures = []
+        super().__init__()
         self._nothing_acknowledged_is_missing()
         self._each_is_there_once()
         self._the_order_of_each_is_kept()
@@ -94,10 +96,6 @@ class RoomVerdict:
             if is_now not in values and not (key == "name" and None in values):
                 wrong.append(f"{key} is {is_now}, and not one of {sorted(map(str, values))}")
         self._must_be_none("changes confirmed and not made", wrong)
-
-    def _must_be_none(self, what, found):
-        if found:
-            self.failures.append(f"{len(found)} {what}: {', '.join(map(str, found[:5]))}")
 
     @property
     def summary(self):

@@ -3,13 +3,24 @@
 from collections import defaultdict
 
 
-class Verdict:
+class Findings:
+    """What went wrong, in words: empty if all is well."""
+
+    def __init__(self):
+        self.failures = []
+
+    def _must_be_none(self, what, found):
+        if found:
+            self.failures.append(f"{len(found)} {what}: {', '.join(map(str, found[:5]))}")
+
+
+class Verdict(Findings):
     """The checks of one scenario; `failures` says what went wrong, `summary` counts."""
 
     def __init__(self, senders, receivers):
         self.messages = {m.id: m for sender in senders for m in sender.messages}
         self.deliveries = {receiver.bare_jid: receiver.received for receiver in receivers}
-        self.failures = []
+        super().__init__()
         self._nothing_acknowledged_is_lost()
         self._every_repeat_can_be_told()
         self._the_order_of_each_sender_is_kept()
@@ -61,10 +72,6 @@ class Verdict:
             if id not in self.messages or self.messages[id].recipient != jid
         ]
         self._must_be_none("delivered to whom it was not for", strangers)
-
-    def _must_be_none(self, what, found):
-        if found:
-            self.failures.append(f"{len(found)} {what}: {', '.join(map(str, found[:5]))}")
 
     @property
     def summary(self):

@@ -11,8 +11,7 @@ use posthaste_proto::error::StanzaError;
 
 use crate::archive::{ask, between};
 use crate::harness::{Client, World, body};
-
-pub(crate) const COVEN: &str = "coven@conference.example.org";
+use crate::rooms::{COVEN, join, said};
 
 /// Somewhere else, where members live: what is sent there is kept.
 #[derive(Clone, Default)]
@@ -30,14 +29,6 @@ impl Elsewhere {
     fn takes(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
-}
-
-pub(crate) fn join(nick: &str) -> String {
-    format!("<presence to='{COVEN}/{nick}'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
-}
-
-pub(crate) fn said(text: &str) -> String {
-    format!("<message to='{COVEN}' type='groupchat' id='{text}'><body>{text}</body></message>")
 }
 
 fn marker(from: &str, id: &str) -> String {

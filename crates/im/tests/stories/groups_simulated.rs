@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::archive::between;
-use crate::group_rooms::{COVEN, group, join, line, said};
+use crate::group_rooms::{group, line};
 use crate::harness::{Client, World, body};
+use crate::rooms::{COVEN, join, said};
 
 const NAMES: [&str; 3] = ["romeo", "juliet", "nurse"];
 

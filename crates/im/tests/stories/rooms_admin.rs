@@ -8,12 +8,7 @@ use std::task::Poll;
 use posthaste_kv::memory::MemoryKv;
 
 use crate::harness::{Client, World, config};
-
-const COVEN: &str = "coven@conference.example.org";
-
-fn join(nick: &str) -> String {
-    format!("<presence to='{COVEN}/{nick}'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
-}
+use crate::rooms::{COVEN, join, said};
 
 fn admin(kind: &str, items: &str) -> String {
     format!(
@@ -30,10 +25,6 @@ fn affiliation(jid: &str, affiliation: &str) -> String {
         "set",
         &format!("<item jid='{jid}' affiliation='{affiliation}'/>"),
     )
-}
-
-fn said(text: &str) -> String {
-    format!("<message to='{COVEN}' type='groupchat' id='{text}'><body>{text}</body></message>")
 }
 
 /// Juliet owns the room; Romeo and the Nurse are nobody in particular. All have read what there is.

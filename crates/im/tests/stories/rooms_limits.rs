@@ -7,16 +7,7 @@ use posthaste_im::ext::muc::pace::Rates;
 use posthaste_kv::memory::MemoryKv;
 
 use crate::harness::{Client, World, config};
-
-const COVEN: &str = "coven@conference.example.org";
-
-fn join(nick: &str) -> String {
-    format!("<presence to='{COVEN}/{nick}'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
-}
-
-fn said(text: &str) -> String {
-    format!("<message to='{COVEN}' type='groupchat' id='{text}'><body>{text}</body></message>")
-}
+use crate::rooms::{COVEN, join, said};
 
 fn world(limits: Limits) -> World {
     let mut config = config();

@@ -5,12 +5,7 @@ use posthaste_proto::stanza::Stanza;
 use posthaste_proto::xml::{Limits, StreamContext};
 
 use crate::harness::{Client, World};
-
-const COVEN: &str = "coven@conference.example.org";
-
-fn join(nick: &str) -> String {
-    format!("<presence to='{COVEN}/{nick}'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
-}
+use crate::rooms::{COVEN, join};
 
 fn stanza(xml: &str) -> Stanza {
     Stanza::parse(xml.as_bytes(), &Limits::default(), &StreamContext::client()).unwrap()

@@ -78,6 +78,25 @@ pub(crate) struct Schedule {
     pub(crate) give_up: Instant,
 }
 
+impl Schedule {
+    /// From `start` on: some seconds to warm up, some to measure, and some to wait for what is under way.
+    pub(crate) fn new(
+        clock: &Clock,
+        start: Instant,
+        [warmup, seconds, drain]: [u64; 3],
+    ) -> Schedule {
+        let from = start + Duration::from_secs(warmup);
+        let stop = from + Duration::from_secs(seconds);
+        Schedule {
+            measure_from: clock.at(from.into_std()),
+            measure_to: clock.at(stop.into_std()),
+            start,
+            stop,
+            give_up: stop + Duration::from_secs(drain),
+        }
+    }
+}
+
 /// What all talkers of a run share.
 pub(crate) struct Stage {
     pub(crate) clock: Clock,
@@ -98,13 +117,7 @@ impl Stage {
     /// Records deliveries and acks of one talker, in microseconds.
     pub(crate) fn record(&self, talker: usize, latency: &mut Vec<u64>, acks: &mut Vec<u64>) {
         for (histograms, values) in [(&self.latency, latency), (&self.acks, acks)] {
-            if !values.is_empty() {
-                let shard = &histograms[talker % SHARDS];
-                let mut histogram = shard.lock().unwrap_or_else(PoisonError::into_inner);
-                values
-                    .drain(..)
-                    .for_each(|value| histogram.saturating_record(value));
-            }
+            record(&histograms[talker % SHARDS], values);
         }
     }
 }
@@ -147,20 +160,24 @@ pub(crate) async fn run(options: &Chat) -> anyhow::Result<Report> {
     Ok(report)
 }
 
+/// Moves values into a histogram, which is locked only if there are some.
+pub(crate) fn record(histogram: &Mutex<Histogram<u64>>, values: &mut Vec<u64>) {
+    if !values.is_empty() {
+        let mut histogram = histogram.lock().unwrap_or_else(PoisonError::into_inner);
+        let values = values.drain(..);
+        values.for_each(|value| histogram.saturating_record(value));
+    }
+}
+
 fn new_stage(options: &Chat) -> Stage {
     let clock = Clock::start();
-    let start = Instant::now();
-    let from = start + Duration::from_secs(options.warmup);
-    let stop = from + Duration::from_secs(options.seconds);
     let users = as_f64(options.pairs as u64) * 2.0;
     Stage {
-        schedule: Schedule {
-            measure_from: clock.at(from.into_std()),
-            measure_to: clock.at(stop.into_std()),
-            start,
-            stop,
-            give_up: stop + Duration::from_secs(options.drain),
-        },
+        schedule: Schedule::new(
+            &clock,
+            Instant::now(),
+            [options.warmup, options.seconds, options.drain],
+        ),
         clock,
         period: options
             .rate

@@ -18,6 +18,7 @@ use hdrhistogram::Histogram;
 use crate::crowd::log_in_all;
 use crate::login::Wishes;
 use crate::report::{Report, as_f64, micros_histogram};
+use crate::scenario::chat::record;
 use crate::server_process::ServerProcess;
 use crate::stamp::Clock;
 use crate::target::{Target, TargetOptions};
@@ -113,11 +114,7 @@ impl Stage {
     /// Records deliveries and acks, in microseconds.
     pub(crate) fn record(&self, latency: &mut Vec<u64>, acks: &mut Vec<u64>) {
         for (histogram, values) in [(&self.latency, latency), (&self.acks, acks)] {
-            if !values.is_empty() {
-                let mut histogram = histogram.lock().unwrap_or_else(PoisonError::into_inner);
-                let values = values.drain(..);
-                values.for_each(|value| histogram.saturating_record(value));
-            }
+            record(histogram, values);
         }
     }
 }

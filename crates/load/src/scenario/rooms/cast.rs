@@ -183,19 +183,15 @@ impl<'a> Cast<'a> {
         let options = self.options;
         // Everybody has been told by then.
         let start = Instant::now() + Duration::from_millis(200);
-        let from = start + Duration::from_secs(options.warmup);
-        let stop = from + Duration::from_secs(options.seconds);
         let speakers = options.speakers.clamp(1, options.occupants);
         let speaking = as_f64((speakers * options.rooms) as u64);
         let clock = &self.stage.clock;
         Talk {
-            schedule: Schedule {
-                measure_from: clock.at(from.into_std()),
-                measure_to: clock.at(stop.into_std()),
+            schedule: Schedule::new(
+                clock,
                 start,
-                stop,
-                give_up: stop + Duration::from_secs(options.drain),
-            },
+                [options.warmup, options.seconds, options.drain],
+            ),
             speakers,
             window: options.window as usize,
             period: options
