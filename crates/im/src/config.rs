@@ -5,6 +5,7 @@ use posthaste_proto::jid::BareJid;
 use crate::accounts;
 use crate::ext::external_services::ExternalServices;
 use crate::ext::{muc, pubsub};
+use crate::media;
 use crate::session::QueueLimits;
 
 /// How long messages stay in the log.
@@ -88,6 +89,8 @@ pub enum ServiceKind {
     PubSub,
     /// Rooms to chat in (XEP-0045).
     Rooms,
+    /// Places to upload files to (XEP-0363).
+    Upload,
 }
 
 /// Settings of the heart.
@@ -120,6 +123,8 @@ pub struct Config {
     pub pubsub: pubsub::Limits,
     /// What rooms may grow to.
     pub rooms: muc::Limits,
+    /// What may be uploaded.
+    pub media: media::Limits,
     /// Addresses for XEP-0157, as (kind such as `abuse-addresses`, URI).
     pub contacts: Vec<(String, String)>,
     /// Who is told what users report when they block somebody (XEP-0377).
@@ -155,6 +160,7 @@ impl Default for Config {
             accounts: accounts::Settings::default(),
             pubsub: pubsub::Limits::default(),
             rooms: muc::Limits::default(),
+            media: media::Limits::default(),
             contacts: Vec::new(),
             reports_to: None,
             admins: Vec::new(),

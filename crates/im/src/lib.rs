@@ -27,6 +27,7 @@ pub mod held;
 pub mod home;
 pub mod housekeeping;
 pub mod log;
+pub mod media;
 pub mod node;
 pub mod orders;
 pub mod outbox;

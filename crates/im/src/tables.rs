@@ -9,6 +9,7 @@ use posthaste_proto::jid::BareJid;
 use posthaste_proto::sasl::Hash;
 
 use crate::log::ArchiveId;
+use crate::media::{FileId, ObjectName};
 
 /// `account`: there is an account here ([`crate::accounts`]).
 pub const ACCOUNT: &[u8] = b"account";
@@ -105,6 +106,19 @@ pub const OUTBOX: &[u8] = b"outbox/";
 /// `session/<stream management id>`: a session that outlives a restart of the server ([`crate::session_store`]).
 pub const SESSION: &[u8] = b"session/";
 
+/// `media/<file id>`: a file that the account has uploaded, or is uploading ([`crate::media::Record`]).
+pub const MEDIA: &[u8] = b"media/";
+/// `media-object/<sha-256>`: bytes that files of the account have in common ([`crate::media`]).
+pub const MEDIA_OBJECT: &[u8] = b"media-object/";
+/// `media-doomed/<object name>`: bytes that are to be erased; the value is only a version byte.
+pub const MEDIA_DOOMED: &[u8] = b"media-doomed/";
+/// `media-usage`: how much the account has uploaded ([`crate::media::Usage`]).
+pub const MEDIA_USAGE: &[u8] = b"media-usage";
+/// `file` in the partition of a file: what whoever has its address may know of it ([`crate::media::File`]).
+pub const FILE: &[u8] = b"file";
+/// `account/<bare jid>` in [`media_partition`]: the account has files, or has had; the value is only a version byte.
+pub const MEDIA_ACCOUNT: &[u8] = b"account/";
+
 /// The node's own partition for what concerns all accounts.
 pub const ACCOUNTS_PARTITION: &str = "!accounts";
 /// `account/<host>/<localpart>` in [`ACCOUNTS_PARTITION`]: the list of accounts; the value is only a version byte.
@@ -120,6 +134,36 @@ pub const SECRET: &[u8] = b"secret";
 /// [`KvError::TooLarge`]: no engine takes so long a name.
 pub fn partition(jid: &BareJid) -> Result<Partition, KvError> {
     Partition::new(jid.as_str()).map_err(|_| KvError::TooLarge)
+}
+
+/// The node's own partition for what concerns the files of all accounts.
+pub fn media_partition() -> Partition {
+    Partition::new("!media").expect("the name is short and has no NUL")
+}
+
+/// Where what is known of a file lies.
+pub fn file_partition(id: &FileId) -> Partition {
+    Partition::new(format!("!file/{id}")).expect("the name is short and has no NUL")
+}
+
+/// The key of one file of an account.
+pub fn media_key(id: &FileId) -> Bytes {
+    text_key(MEDIA, id.as_str())
+}
+
+/// The key of bytes that files of an account have in common.
+pub fn media_object_key(digest: &[u8; 32]) -> Bytes {
+    [MEDIA_OBJECT, &digest[..]].concat().into()
+}
+
+/// The key of bytes that are to be erased.
+pub fn media_doomed_key(object: &ObjectName) -> Bytes {
+    text_key(MEDIA_DOOMED, object.as_str())
+}
+
+/// The key of an account that has files.
+pub fn media_account_key(account: &BareJid) -> Bytes {
+    text_key(MEDIA_ACCOUNT, account.as_str())
 }
 
 /// The key of the credentials for one hash.

@@ -218,6 +218,7 @@ pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
                 presences: count(config.rooms.presence_rate),
             },
         },
+        media: posthaste_im::media::Limits::default(),
         stored_xml_bytes: size(accounts.stored_xml_size),
         blocked_addresses: size(accounts.blocked_addresses),
         accounts: Settings {

@@ -25,6 +25,8 @@ pub async fn receive(
         Some(ServiceKind::PubSub) => pubsub::service::receive(node, stanza).await,
         Some(ServiceKind::Rooms) => muc::receive(node, to, stanza).await,
         // It was switched off a moment ago.
-        None => Err((stanza, StanzaError::service_unavailable().into())),
+        Some(ServiceKind::Upload) | None => {
+            Err((stanza, StanzaError::service_unavailable().into()))
+        }
     }
 }

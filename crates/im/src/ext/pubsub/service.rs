@@ -389,6 +389,7 @@ pub fn listed(config: &Config, host: &BareJid) -> Vec<posthaste_proto::xep::disc
                 match service.kind {
                     ServiceKind::PubSub => "Publish-Subscribe",
                     ServiceKind::Rooms => "Rooms",
+                    ServiceKind::Upload => "HTTP File Upload",
                 }
                 .to_owned(),
             ),

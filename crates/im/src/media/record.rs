@@ -1,0 +1,261 @@
+//! What is stored of files.
+
+use bytes::Bytes;
+use posthaste_proto::jid::BareJid;
+
+use super::{ObjectName, Slot};
+use crate::clock::Timestamp;
+use crate::codec::{Corrupt, Reader, Writer};
+
+const RECORD_VERSION: u8 = 1;
+const FILE_VERSION: u8 = 1;
+const USAGE_VERSION: u8 = 1;
+const OBJECT_VERSION: u8 = 1;
+
+/// SHA-256 of a file's bytes.
+pub type Digest = [u8; 32];
+
+/// What a file is for (XEP-0363 §5), which decides how long it stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be sent.
+    #[default]
+    Message,
+    /// An avatar or the like: kept until it is removed.
+    Profile,
+    /// It goes at this moment.
+    Ephemeral(Timestamp),
+    /// Kept until it is removed.
+    Permanent,
+}
+
+impl Purpose {
+    pub(super) fn write(self, value: &mut Writer) {
+        let (kind, until) = match self {
+            Purpose::Message => (0, Timestamp(0)),
+            Purpose::Profile => (1, Timestamp(0)),
+            Purpose::Ephemeral(until) => (2, until),
+            Purpose::Permanent => (3, Timestamp(0)),
+        };
+        value.u8(kind).u64(until.millis());
+    }
+
+    pub(super) fn read(value: &mut Reader) -> Result<Purpose, Corrupt> {
+        let kind = value.u8()?;
+        let until = Timestamp(value.u64()?);
+        match kind {
+            0 => Ok(Purpose::Message),
+            1 => Ok(Purpose::Profile),
+            2 => Ok(Purpose::Ephemeral(until)),
+            3 => Ok(Purpose::Permanent),
+            _ => Err(value.corrupt("a purpose that is none")),
+        }
+    }
+}
+
+/// How far an upload is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Its bytes are coming, or have stopped coming.
+    Uploading,
+    /// It is there.
+    Stored,
+}
+
+/// A file as its account knows it (row `media/<file id>` of the account).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// How far it is.
+    pub state: State,
+    /// Where its bytes lie, or will.
+    pub object: ObjectName,
+    /// How many they are.
+    pub size: u64,
+    /// What they are; zeros while they are coming.
+    pub digest: Digest,
+    /// What its sender calls it.
+    pub name: String,
+    /// Its media type.
+    pub content_type: String,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// When the upload began.
+    pub created: Timestamp,
+}
+
+impl Record {
+    pub(super) fn of(slot: &Slot, object: ObjectName, now: Timestamp) -> Record {
+        Record {
+            state: State::Uploading,
+            object,
+            size: slot.size,
+            digest: Digest::default(),
+            name: slot.name.clone(),
+            content_type: slot.content_type.clone(),
+            purpose: slot.purpose,
+            created: now,
+        }
+    }
+
+    pub(super) fn encode(&self) -> Bytes {
+        let mut value = Writer::new(RECORD_VERSION, 128);
+        value
+            .u8(u8::from(self.state == State::Stored))
+            .text(self.object.as_str())
+            .u64(self.size)
+            .bytes(&self.digest)
+            .text(&self.name)
+            .text(&self.content_type);
+        self.purpose.write(&mut value);
+        value.u64(self.created.millis());
+        value.finish()
+    }
+
+    pub(super) fn decode(value: Bytes) -> Result<Record, Corrupt> {
+        let (_, mut value) = Reader::open("uploaded file's record", value, RECORD_VERSION)?;
+        let state = match value.u8()? {
+            0 => State::Uploading,
+            _ => State::Stored,
+        };
+        let record = Record {
+            state,
+            object: read_object(&mut value)?,
+            size: value.u64()?,
+            digest: read_digest(&mut value)?,
+            name: value.text()?,
+            content_type: value.text()?,
+            purpose: Purpose::read(&mut value)?,
+            created: Timestamp(value.u64()?),
+        };
+        value.end()?;
+        Ok(record)
+    }
+}
+
+/// A file as whoever has its address knows it (row `file` of the file's own partition).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Who has uploaded it.
+    pub account: BareJid,
+    /// Where its bytes lie.
+    pub object: ObjectName,
+    /// How many they are.
+    pub size: u64,
+    /// What they are.
+    pub digest: Digest,
+    /// What its sender calls it.
+    pub name: String,
+    /// Its media type.
+    pub content_type: String,
+    /// When it was uploaded.
+    pub created: Timestamp,
+}
+
+impl File {
+    pub(super) fn encode(&self) -> Bytes {
+        let mut value = Writer::new(FILE_VERSION, 128);
+        value
+            .text(self.account.as_str())
+            .text(self.object.as_str())
+            .u64(self.size)
+            .bytes(&self.digest)
+            .text(&self.name)
+            .text(&self.content_type)
+            .u64(self.created.millis());
+        value.finish()
+    }
+
+    pub(super) fn decode(value: Bytes) -> Result<File, Corrupt> {
+        let (_, mut value) = Reader::open("uploaded file", value, FILE_VERSION)?;
+        let account = value.text()?;
+        let account = BareJid::parse(&account).map_err(|_| value.corrupt("no address"))?;
+        let file = File {
+            account,
+            object: read_object(&mut value)?,
+            size: value.u64()?,
+            digest: read_digest(&mut value)?,
+            name: value.text()?,
+            content_type: value.text()?,
+            created: Timestamp(value.u64()?),
+        };
+        value.end()?;
+        Ok(file)
+    }
+}
+
+/// Bytes that one or several files of an account have in common (row `media-object/<digest>` of the account).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Shared {
+    pub(super) object: ObjectName,
+    /// Files that have them.
+    pub(super) files: u32,
+}
+
+impl Shared {
+    pub(super) fn encode(&self) -> Bytes {
+        let mut value = Writer::new(OBJECT_VERSION, 40);
+        value.text(self.object.as_str()).u32(self.files);
+        value.finish()
+    }
+
+    pub(super) fn decode(value: Bytes) -> Result<Shared, Corrupt> {
+        let (_, mut value) = Reader::open("uploaded object", value, OBJECT_VERSION)?;
+        let shared = Shared {
+            object: read_object(&mut value)?,
+            files: value.u32()?,
+        };
+        value.end()?;
+        Ok(shared)
+    }
+}
+
+/// How much an account has uploaded (row `media-usage`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Files, those that are coming included.
+    pub files: u32,
+    /// Of these, how many are coming.
+    pub open: u32,
+    /// Bytes, each counted once; those that are to come included.
+    pub bytes: u64,
+    /// The day since the epoch (UTC) that `day_bytes` is about.
+    pub day: u32,
+    /// Bytes of the uploads that began on that day.
+    pub day_bytes: u64,
+}
+
+impl Usage {
+    pub(super) fn encode(&self) -> Bytes {
+        let mut value = Writer::new(USAGE_VERSION, 28);
+        value
+            .u32(self.files)
+            .u32(self.open)
+            .u64(self.bytes)
+            .u32(self.day)
+            .u64(self.day_bytes);
+        value.finish()
+    }
+
+    pub(super) fn decode(value: Bytes) -> Result<Usage, Corrupt> {
+        let (_, mut value) = Reader::open("usage of media", value, USAGE_VERSION)?;
+        let usage = Usage {
+            files: value.u32()?,
+            open: value.u32()?,
+            bytes: value.u64()?,
+            day: value.u32()?,
+            day_bytes: value.u64()?,
+        };
+        value.end()?;
+        Ok(usage)
+    }
+}
+
+fn read_object(value: &mut Reader) -> Result<ObjectName, Corrupt> {
+    let name = value.text()?;
+    ObjectName::parse(&name).ok_or_else(|| value.corrupt("no name of an object"))
+}
+
+fn read_digest(value: &mut Reader) -> Result<Digest, Corrupt> {
+    let bytes = value.bytes()?;
+    Digest::try_from(&bytes[..]).map_err(|_| value.corrupt("no SHA-256"))
+}
