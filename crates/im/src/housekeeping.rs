@@ -20,8 +20,12 @@ use crate::session_store;
 
 /// How often the house is tidied. A crash repeats at most what was delivered in this time, recognisably.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
-/// After so many sessions others have their turn.
-const SESSIONS_PER_TURN: usize = 128;
+/// Sessions are asked what they have taken in so many turns at most, so long after one another: the answers of
+/// thousands at once would hold up what is being said. All turns take half of the time between two rounds.
+const TURNS: usize = 50;
+const BETWEEN_TURNS: Duration = Duration::from_millis(10);
+/// Fewer sessions than this need no turns of their own.
+const SESSIONS_PER_TURN: usize = 16;
 /// Homes are looked through for idle ones every so many rounds.
 const FORGET_EVERY: u32 = 10;
 
@@ -47,10 +51,6 @@ impl Node {
     /// One round of housekeeping; tests call it instead of waiting.
     pub async fn tidy(self: &Arc<Node>) {
         self.check_orders();
-        for sessions in self.take_asks_later().chunks(SESSIONS_PER_TURN) {
-            sessions.iter().for_each(|it| it.state().ask_now());
-            tokio::task::yield_now().await;
-        }
         for (id, jid) in self.take_overdue(self.now()) {
             self.end_overdue(&jid.to_bare(), id).await;
         }
@@ -83,6 +83,20 @@ impl Node {
                     tracing::warn!(%error, "what has been delivered could not be saved: after a crash it would be repeated");
                 }
             }
+        }
+        // Last: it takes its time.
+        self.ask_later().await;
+    }
+
+    /// Asks the sessions that got copies what they have taken of them.
+    async fn ask_later(&self) {
+        let sessions = self.take_asks_later();
+        let per_turn = sessions.len().div_ceil(TURNS).max(SESSIONS_PER_TURN);
+        for (turn, sessions) in sessions.chunks(per_turn).enumerate() {
+            if turn > 0 {
+                tokio::time::sleep(BETWEEN_TURNS).await;
+            }
+            sessions.iter().for_each(|it| it.state().ask_now());
         }
     }
 

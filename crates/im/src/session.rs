@@ -268,7 +268,7 @@ pub struct StreamManagement {
     /// Has something been written since the last one that is not a copy of what many get ([`crate::copies`])? Those come
     /// by the dozen, and are asked for together.
     pub wrote_own: bool,
-    /// What has been written of copies is to be asked for within a second ([`State::asks_later`]).
+    /// What has been written of copies is to be asked for in about a second ([`State::asks_later`]).
     pub later: Later,
 }
 

@@ -501,3 +501,57 @@ impl Client {
         received.iter().filter_map(|xml| body(xml)).collect()
     }
 }
+
+#[tokio::test]
+async fn a_member_with_a_nickname_speaks_without_being_there() {
+    let world = World::new();
+    let mut romeo = group(&world, &["juliet@example.org", "nurse@example.org"]).await;
+    let mut juliet = world.online("juliet", "balcony").await;
+    let mut nurse = world.online("nurse", "kitchen").await;
+    let refusal: &[&str] = &["type='error'", "<not-acceptable "];
+    // Nobody would know who it is.
+    juliet.send(&said("unnamed")).await;
+    juliet.receives(&[refusal]).await;
+    is_done(&mut juliet, &registered("jules")).await;
+    // Registering makes members known to who is there.
+    romeo.receives_until_quiet().await;
+    juliet.send(&said("a")).await;
+    let from_juliet: &[&str] = &[
+        "from='coven@conference.example.org/jules'",
+        "type='groupchat'",
+        "<body>a</body>",
+        "<occupant-id ",
+        "<counted xmlns='urn:posthaste:groups:0' n='1'/>",
+        "<stanza-id ",
+    ];
+    // She learns by her own copy which number it has.
+    juliet.receives(&[from_juliet]).await;
+    romeo.receives(&[from_juliet]).await;
+    assert!(line(&mut romeo).await.is_some());
+    // Nobody says anything to single ones from outside, or in another's name.
+    let private = format!("<message to='{COVEN}/romeo' type='chat'><body>psst</body></message>");
+    juliet.send(&private).await;
+    juliet.receives(&[refusal]).await;
+    nurse.send(&said("b")).await;
+    nurse.receives(&[refusal]).await;
+    // Who is there under another name is known by that.
+    juliet.send(&join("countess")).await;
+    juliet.receives_until_quiet().await;
+    let mut garden = world.online("juliet", "garden").await;
+    garden.send(&said("c")).await;
+    garden.receives(&[refusal]).await;
+    // A room that is open to all is no group.
+    is_done(&mut romeo, &configured(&[("membersonly", "0")])).await;
+    juliet.connection.close().await;
+    garden.receives_until_quiet().await;
+    garden.send(&said("d")).await;
+    garden.receives(&[refusal]).await;
+}
+
+fn registered(nick: &str) -> String {
+    format!(
+        "<iq type='set' id='r' to='{COVEN}'><query xmlns='jabber:iq:register'><x xmlns='jabber:x:data' type='submit'>\
+         <field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#register</value></field>\
+         <field var='muc#register_roomnick'><value>{nick}</value></field></x></query></iq>"
+    )
+}

@@ -12,14 +12,17 @@ use super::{broadcast, group, moderation, not_an_occupant, slow_mode, subject};
 use crate::error::WalkError;
 use crate::ext::carbons;
 use crate::log::Entry;
+use crate::router::Envelope;
 use crate::walk::Walk;
 use crate::weight::weigh_in_room;
 
-/// An occupant says something to everybody.
+/// An occupant says something to everybody; or a member of a group who is not there.
 pub(super) async fn say(walk: &mut Walk<'_>, from: &FullJid) -> Result<(), WalkError> {
     let room = walk.home.room.as_deref();
     let room = room.ok_or_else(StanzaError::item_not_found)?;
-    let occupant = room.occupants.of(from).ok_or_else(not_an_occupant)?;
+    let absent = group::absent::speaker(room, &walk.home.jid, from);
+    let occupant = room.occupants.of(from).or(absent.as_ref());
+    let occupant = occupant.ok_or_else(not_an_occupant)?;
     let is_subject = subject::is_change(&walk.stanza);
     if is_subject {
         subject::may_change(room, occupant)?;
@@ -60,6 +63,10 @@ pub(super) async fn say(walk: &mut Walk<'_>, from: &FullJid) -> Result<(), WalkE
     let stanza = walk.stanza.clone();
     if let Some((room, out)) = walk.room_and_out() {
         broadcast::message(room, out, &stanza);
+        // Whoever is not there gets no copy by being there.
+        if room.occupants.of(from).is_none() {
+            out.push(Envelope::new(stanza.to(from.clone())));
+        }
     }
     // After those who are there have it: a notice is for the others.
     group::said(walk, from);

@@ -9,6 +9,7 @@ use posthaste_proto::error::{Condition, ErrorType, StanzaError};
 use posthaste_proto::jid::{BareJid, FullJid};
 use posthaste_proto::stanza::{Kind, MessageType};
 
+use super::group;
 use crate::clock::Timestamp;
 use crate::walk::Walk;
 
@@ -171,11 +172,13 @@ fn too_fast(text: &str) -> StanzaError {
 /// An occupant sends a message. Others are refused for what they are, and nothing is remembered of them.
 pub(super) fn message(walk: &mut Walk<'_>, from: &FullJid) -> Result<(), StanzaError> {
     let (now, rates) = (walk.now, walk.node.config().rooms.rates);
+    let own = walk.home.jid.clone();
     let is_for_all = walk.stanza.kind == Kind::Message(MessageType::Groupchat);
     let Some(room) = walk.home.room.as_deref_mut() else {
         return Ok(());
     };
-    if room.occupants.of(from).is_none() {
+    let is_absent = || is_for_all && group::absent::speaker(room, &own, from).is_some();
+    if room.occupants.of(from).is_none() && !is_absent() {
         return Ok(());
     }
     room.paces.message(&from.to_bare(), is_for_all, now, rates)

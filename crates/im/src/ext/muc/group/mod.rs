@@ -5,6 +5,7 @@
 //! ([`Progress`]); notices ([`activity`]) and statuses ([`reached`]) say how things stand, so that they may be held back,
 //! come twice or be lost.
 
+pub mod absent;
 pub mod activity;
 pub mod gap;
 pub mod reached;
