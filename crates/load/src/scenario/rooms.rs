@@ -83,6 +83,8 @@ pub(crate) struct Rooms {
 /// A room and what its occupants have been given.
 pub(crate) struct Room {
     pub(crate) jid: String,
+    /// Its place among the rooms, from 0 to below 1: rooms do not speak in chorus.
+    pub(crate) offset: f64,
     pub(crate) sent: AtomicU64,
     pub(crate) delivered: AtomicU64,
 }

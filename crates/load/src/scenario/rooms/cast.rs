@@ -44,6 +44,7 @@ impl<'a> Cast<'a> {
         let run = since.map_or(0, |since| since.as_millis());
         let room = |number| Room {
             jid: format!("load-{run}-{number}@{service}"),
+            offset: as_f64(number as u64) / as_f64(options.rooms as u64),
             sent: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
         };

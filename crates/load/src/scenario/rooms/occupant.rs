@@ -149,8 +149,9 @@ impl Occupant {
             Order::Talk(talk) => {
                 let seat = self.seat.number;
                 if let Some(period) = talk.period {
-                    // The speakers start evenly spread over one period.
-                    let share = as_f64(seat as u64) / as_f64(talk.speakers as u64);
+                    // The speakers of all rooms start evenly spread over one period.
+                    let place = as_f64(seat as u64) + self.seat.room.offset;
+                    let share = place / as_f64(talk.speakers as u64);
                     let first = talk.schedule.start + period.mul_f64(share);
                     self.due = (seat < talk.speakers).then_some(first);
                 } else if seat < talk.window {
