@@ -162,6 +162,7 @@ fn node(kv: Arc<MemoryKv>) -> Arc<Node> {
         keep: Keep::Forever,
         registration: false,
         services: Vec::new(),
+        media_base: None,
         admins: Vec::new(),
         public_vcards: false,
     };

@@ -137,6 +137,7 @@ impl Verona {
             domain: BareJid::parse(domain).unwrap(),
             keep: Keep::Forever,
             registration: false,
+            media_base: None,
             admins: Vec::new(),
             public_vcards: false,
             services: Vec::new(),

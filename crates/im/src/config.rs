@@ -57,6 +57,18 @@ pub struct HostConfig {
     pub services: Vec<ServiceDomain>,
     /// Who administers it by commands (XEP-0133), beside those of the whole server.
     pub admins: Vec<BareJid>,
+    /// What the addresses of its files begin with, such as `https://example.org:5443`, without a slash at the end;
+    /// `None` when nobody could fetch them, so that nothing can be uploaded.
+    pub media_base: Option<String>,
+}
+
+impl HostConfig {
+    /// The services beside it that do something.
+    pub fn announced_services(&self) -> impl Iterator<Item = &ServiceDomain> {
+        let can_upload = self.media_base.is_some();
+        let services = self.services.iter();
+        services.filter(move |service| can_upload || service.kind != ServiceKind::Upload)
+    }
 }
 
 /// What a push notification tells the push service, and whoever carries it further (XEP-0357 §9). Each tells what those

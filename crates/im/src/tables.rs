@@ -8,6 +8,7 @@ use posthaste_kv::{KvError, Partition};
 use posthaste_proto::jid::BareJid;
 use posthaste_proto::sasl::Hash;
 
+use crate::clock::Timestamp;
 use crate::log::ArchiveId;
 use crate::media::{FileId, ObjectName};
 
@@ -112,10 +113,20 @@ pub const MEDIA: &[u8] = b"media/";
 pub const MEDIA_OBJECT: &[u8] = b"media-object/";
 /// `media-doomed/<object name>`: bytes that are to be erased; the value is only a version byte.
 pub const MEDIA_DOOMED: &[u8] = b"media-doomed/";
+/// `media-time/<milliseconds><file id>`: the files of the account, oldest first; the value is only a version byte.
+pub const MEDIA_TIME: &[u8] = b"media-time/";
+/// `media-due/<class><milliseconds><file id>`: files that may go at some time, by what decides on it
+/// ([`crate::media`]); the value is only a version byte.
+pub const MEDIA_DUE: &[u8] = b"media-due/";
+/// `media-used/<milliseconds><file id>`: a slot whose file is gone and that must not be used again, by when it expires;
+/// the value is only a version byte.
+pub const MEDIA_USED: &[u8] = b"media-used/";
 /// `media-usage`: how much the account has uploaded ([`crate::media::Usage`]).
 pub const MEDIA_USAGE: &[u8] = b"media-usage";
 /// `file` in the partition of a file: what whoever has its address may know of it ([`crate::media::File`]).
 pub const FILE: &[u8] = b"file";
+/// `doomed/<object name>` in [`media_partition`]: bytes of an account that is gone; the value is only a version byte.
+pub const DOOMED: &[u8] = b"doomed/";
 /// `account/<bare jid>` in [`media_partition`]: the account has files, or has had; the value is only a version byte.
 pub const MEDIA_ACCOUNT: &[u8] = b"account/";
 
@@ -159,6 +170,24 @@ pub fn media_object_key(digest: &[u8; 32]) -> Bytes {
 /// The key of bytes that are to be erased.
 pub fn media_doomed_key(object: &ObjectName) -> Bytes {
     text_key(MEDIA_DOOMED, object.as_str())
+}
+
+/// The key of a file of an account by its time, in [`MEDIA_TIME`], [`MEDIA_USED`] or one class of [`MEDIA_DUE`].
+pub fn media_time_key(table: &[u8], at: Timestamp, id: &FileId) -> Bytes {
+    [table, &at.millis().to_be_bytes(), id.as_str().as_bytes()]
+        .concat()
+        .into()
+}
+
+/// The file of a key made by [`media_time_key`].
+pub fn media_time_file(table: &[u8], key: &[u8]) -> Option<FileId> {
+    let (_, id) = key.strip_prefix(table)?.split_at_checked(8)?;
+    FileId::parse(std::str::from_utf8(id).ok()?)
+}
+
+/// The key of bytes of an account that is gone.
+pub fn doomed_key(object: &ObjectName) -> Bytes {
+    text_key(DOOMED, object.as_str())
 }
 
 /// The key of an account that has files.

@@ -230,6 +230,12 @@ pub const CHANNEL_SEARCH_ERROR: &str = "urn:xmpp:channel-search:0:error";
 pub const REPLY: &str = "urn:xmpp:reply:0";
 /// Groups that work offline (`docs/protocol/groups.md`).
 pub const GROUPS: &str = "urn:posthaste:groups:0";
+/// HTTP file upload (XEP-0363).
+pub const UPLOAD: &str = "urn:xmpp:http:upload:0";
+/// What an uploaded file is for (XEP-0363 §5).
+pub const UPLOAD_PURPOSE: &str = "urn:xmpp:http:upload:purpose:0";
+/// The files that one has uploaded (`docs/protocol/media.md`).
+pub const MEDIA: &str = "urn:posthaste:media:0";
 /// Notification settings of a chat (XEP-0492), and what an older version of it had.
 pub const NOTIFICATION_SETTINGS: [&str; 2] = [
     "urn:xmpp:notification-settings:1",

@@ -99,6 +99,7 @@ async fn main() -> anyhow::Result<()> {
         keep: Keep::Forever,
         registration: false,
         services: Vec::new(),
+        media_base: None,
         admins: Vec::new(),
         public_vcards: false,
     };

@@ -66,6 +66,7 @@ pub(crate) struct Host {
     pub(crate) public_vcards: Option<bool>,
     pub(crate) pubsub: String,
     pub(crate) rooms: String,
+    pub(crate) upload: String,
 }
 
 impl Host {
@@ -77,6 +78,11 @@ impl Host {
     /// The domain of its rooms, if it has any.
     pub(crate) fn rooms_domain(&self) -> Option<BareJid> {
         self.service_domain(&self.rooms)
+    }
+
+    /// The domain at which its clients ask where to upload files, if they can.
+    pub(crate) fn upload_domain(&self) -> Option<BareJid> {
+        self.service_domain(&self.upload)
     }
 
     fn service_domain(&self, pattern: &str) -> Option<BareJid> {
@@ -97,6 +103,7 @@ impl Host {
             public_vcards: None,
             pubsub: String::new(),
             rooms: String::new(),
+            upload: String::new(),
         };
         for key in keys::HOST_KEYS {
             key.value.reset(&mut host);

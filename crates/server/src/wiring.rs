@@ -183,6 +183,7 @@ pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
         registration: host.registration.unwrap_or(accounts.registration),
         public_vcards: host.public_vcards.unwrap_or(accounts.public_vcards),
         services: services(host),
+        media_base: None,
         admins: admins(&host.admins),
     });
     posthaste_im::config::Config {
@@ -241,6 +242,7 @@ fn services(host: &Host) -> Vec<ServiceDomain> {
     let all = [
         service(ServiceKind::PubSub, host.pubsub_domain()),
         service(ServiceKind::Rooms, host.rooms_domain()),
+        service(ServiceKind::Upload, host.upload_domain()),
     ];
     all.into_iter().flatten().collect()
 }

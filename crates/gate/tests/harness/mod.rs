@@ -222,6 +222,7 @@ async fn node() -> Arc<Node> {
         keep: Keep::Forever,
         registration: false,
         services: Vec::new(),
+        media_base: None,
         admins: Vec::new(),
         public_vcards: false,
     };

@@ -384,7 +384,8 @@ impl Accounts {
         }
     }
 
-    async fn secret(&self) -> Result<&[u8; SECRET_BYTES], AccountError> {
+    /// What only this node knows, and what it derives other secrets from.
+    pub(crate) async fn secret(&self) -> Result<&[u8; SECRET_BYTES], AccountError> {
         self.secret.get_or_try_init(|| self.load_secret()).await
     }
 

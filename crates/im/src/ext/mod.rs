@@ -38,6 +38,7 @@ pub mod roster;
 pub mod services;
 mod stored_xml;
 pub mod time;
+pub mod upload;
 pub mod vcard;
 pub mod version;
 
@@ -96,6 +97,7 @@ pub const ALL: &[&Ext] = &[
     &muc::moderation::EXT,
     &muc::search::EXT,
     &muc::hats::EXT,
+    &upload::EXT,
     &client_access::EXT,
 ];
 

@@ -5,7 +5,7 @@ use posthaste_proto::error::StanzaError;
 use posthaste_proto::jid::Jid;
 use posthaste_proto::stanza::Stanza;
 
-use super::{muc, pubsub};
+use super::{muc, pubsub, upload};
 use crate::config::ServiceKind;
 use crate::error::WalkError;
 use crate::node::Node;
@@ -24,9 +24,8 @@ pub async fn receive(
     match kind {
         Some(ServiceKind::PubSub) => pubsub::service::receive(node, stanza).await,
         Some(ServiceKind::Rooms) => muc::receive(node, to, stanza).await,
+        Some(ServiceKind::Upload) => upload::receive(node, to, stanza).await,
         // It was switched off a moment ago.
-        Some(ServiceKind::Upload) | None => {
-            Err((stanza, StanzaError::service_unavailable().into()))
-        }
+        None => Err((stanza, StanzaError::service_unavailable().into())),
     }
 }

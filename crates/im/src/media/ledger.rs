@@ -1,11 +1,11 @@
 //! Keeping the account's rows and the file's own in step.
 
-use bytes::Bytes;
-use posthaste_kv::{Batch, KvError, Partition, Ticket};
+use posthaste_kv::{Batch, KvError, Ticket};
 use posthaste_proto::jid::BareJid;
 use thiserror::Error;
 
-use super::record::{Shared, Usage};
+use super::books::{self, Books, THERE};
+use super::record::Usage;
 use super::{Digest, File, FileId, Limits, ObjectName, Record, Slot, State};
 use crate::clock::Timestamp;
 use crate::codec::Corrupt;
@@ -15,8 +15,6 @@ use crate::node::Node;
 use crate::tables;
 
 const DAY_MILLIS: u64 = 86_400_000;
-/// The value of rows that say all by being there.
-const THERE: &[u8] = b"\x01";
 
 /// Why a file could not be written down or removed.
 #[derive(Debug, Error)]
@@ -40,25 +38,19 @@ pub enum LedgerError {
     #[error("too many uploads are under way")]
     TooManyOpen,
     /// The store did not do its part, or holds what cannot be read.
-    #[error("the store: {0}")]
-    Store(String),
+    #[error(transparent)]
+    Store(#[from] WalkError),
 }
 
 impl From<KvError> for LedgerError {
     fn from(error: KvError) -> LedgerError {
-        LedgerError::Store(error.to_string())
+        LedgerError::Store(error.into())
     }
 }
 
 impl From<Corrupt> for LedgerError {
     fn from(error: Corrupt) -> LedgerError {
-        LedgerError::Store(error.to_string())
-    }
-}
-
-impl From<WalkError> for LedgerError {
-    fn from(error: WalkError) -> LedgerError {
-        LedgerError::Store(error.to_string())
+        LedgerError::Store(error.into())
     }
 }
 
@@ -67,6 +59,20 @@ impl From<WalkError> for LedgerError {
 pub struct Claimed {
     /// Where the bytes are to be written.
     pub object: ObjectName,
+}
+
+/// May the account upload so much more now? Nothing is taken from what it may have before the upload begins.
+///
+/// # Errors
+/// The account is gone, or a limit is reached.
+pub async fn check(node: &Node, account: &BareJid, size: u64) -> Result<(), LedgerError> {
+    let home = node.home(account);
+    let state = home.lock(node).await?;
+    if !state.has_account {
+        return Err(LedgerError::NoAccount);
+    }
+    let usage = books::usage(node, &state).await?;
+    admitted(usage, size, &node.config().media, node.now()).map(drop)
 }
 
 /// An upload begins: the slot is used from now on, and its size is taken from what the account may have. When this
@@ -82,32 +88,37 @@ pub async fn claim(node: &Node, slot: &Slot) -> Result<Claimed, LedgerError> {
         if !state.has_account {
             return Err(LedgerError::NoAccount);
         }
-        if record(node, &state, &slot.id).await?.is_some() {
+        if is_used(node, &state, slot).await? {
             return Err(LedgerError::Used);
         }
         let now = node.now();
-        let usage = admitted(
-            usage(node, &state).await?,
-            slot.size,
-            &node.config().media,
-            now,
-        )?;
-        // Before the account's own row: whoever sweeps has to find it.
-        let mut listed = Batch::new(tables::media_partition());
-        listed.put(tables::media_account_key(&slot.account), THERE);
-        node.kv().commit(listed)?;
-        let mut batch = Batch::new(state.partition.clone());
-        let record = Record::of(slot, object.clone(), now);
-        batch.put(tables::media_key(&slot.id), record.encode());
-        batch.put(tables::MEDIA_USAGE, usage.encode());
-        node.kv().commit(batch)?
+        let mut books = Books::open(node, &state).await?;
+        let is_first = books.usage == Usage::default();
+        books.usage = admitted(books.usage, slot.size, &node.config().media, now)?;
+        if is_first {
+            // Before the account's own row: whoever sweeps has to find it.
+            let mut listed = Batch::new(tables::media_partition());
+            listed.put(tables::media_account_key(&slot.account), THERE);
+            node.kv().commit(listed)?;
+        }
+        books.add(&slot.id, &Record::of(slot, object.clone(), now));
+        books.commit()?
     };
     durable(node, ticket).await?;
     Ok(Claimed { object })
 }
 
+/// A slot is good once: also when the file that came of it has been removed.
+async fn is_used(node: &Node, state: &HomeState, slot: &Slot) -> Result<bool, LedgerError> {
+    if books::record(node, state, &slot.id).await?.is_some() {
+        return Ok(true);
+    }
+    let used = tables::media_time_key(tables::MEDIA_USED, slot.expires, &slot.id);
+    Ok(node.kv().get(&state.partition, &used).await?.is_some())
+}
+
 /// May so much more be uploaded? Answers what is used then.
-pub(super) fn admitted(
+fn admitted(
     mut usage: Usage,
     size: u64,
     limits: &Limits,
@@ -118,14 +129,16 @@ pub(super) fn admitted(
     if usage.day != day {
         (usage.day, usage.day_bytes) = (day, 0);
     }
-    usage.files += 1;
-    usage.open += 1;
+    usage.files = usage.files.saturating_add(1);
+    usage.open = usage.open.saturating_add(1);
     usage.bytes = usage.bytes.saturating_add(size);
     usage.day_bytes = usage.day_bytes.saturating_add(size);
     if usage.open > limits.open_uploads {
         return Err(LedgerError::TooManyOpen);
     }
-    if usage.files > limits.account_files || usage.bytes > limits.account_bytes {
+    // Each slot whose file has gone is a row for some minutes.
+    let rows = usage.files.saturating_add(usage.used);
+    if rows > limits.account_files || usage.bytes > limits.account_bytes {
         return Err(LedgerError::AccountFull);
     }
     if usage.day_bytes > limits.day_bytes {
@@ -173,57 +186,39 @@ async fn complete(
     let ticket = {
         let home = node.home(account);
         let state = home.lock(node).await?;
-        let mut record = uploading(node, &state, id).await?;
-        let mut usage = usage(node, &state).await?;
-        let mut batch = Batch::new(state.partition.clone());
-        let shared = match shared(node, &state, &digest).await? {
-            Some(mut shared) => {
-                // Another upload of the same has been faster: its bytes are kept.
-                if is_written {
-                    batch.put(tables::media_doomed_key(&record.object), THERE);
-                }
-                shared.files = shared.files.saturating_add(1);
-                record.object = shared.object.clone();
-                usage.bytes = usage.bytes.saturating_sub(record.size);
-                shared
-            }
-            None if is_written => Shared {
-                object: record.object.clone(),
-                files: 1,
-            },
-            None => return Ok(false),
+        // Of an account that goes nothing may come to be while its rows are erased.
+        if !state.has_account {
+            return Err(LedgerError::NotFound);
+        }
+        let record = books::record(node, &state, id).await?;
+        let before = record
+            .filter(|record| record.state == State::Uploading)
+            .ok_or(LedgerError::NotFound)?;
+        let mut now = Record {
+            state: State::Stored,
+            digest,
+            ..before.clone()
         };
-        (record.state, record.digest) = (State::Stored, digest);
-        usage.open = usage.open.saturating_sub(1);
-        batch.put(tables::media_key(id), record.encode());
-        batch.put(tables::media_object_key(&digest), shared.encode());
-        batch.put(tables::MEDIA_USAGE, usage.encode());
-        write_file(node, account, id, &record)?;
-        node.kv().commit(batch)?
+        let mut books = Books::open(node, &state).await?;
+        let Some(shared) = books.share(&now, is_written).await? else {
+            return Ok(false);
+        };
+        if shared.object != before.object {
+            // The account has these bytes: they count once. If they were written, another upload of them has been
+            // faster.
+            if is_written {
+                books.doom(&before);
+            }
+            now.object = shared.object;
+            books.usage.bytes = books.usage.bytes.saturating_sub(before.size);
+        }
+        books.usage.open = books.usage.open.saturating_sub(1);
+        books.change(id, &before, &now);
+        books::write_file(node, &state, id, &now)?;
+        books.commit()?
     };
     durable(node, ticket).await?;
     Ok(true)
-}
-
-fn write_file(
-    node: &Node,
-    account: &BareJid,
-    id: &FileId,
-    record: &Record,
-) -> Result<(), LedgerError> {
-    let file = File {
-        account: account.clone(),
-        object: record.object.clone(),
-        size: record.size,
-        digest: record.digest,
-        name: record.name.clone(),
-        content_type: record.content_type.clone(),
-        created: record.created,
-    };
-    let mut batch = Batch::new(tables::file_partition(id));
-    batch.put(tables::FILE, file.encode());
-    node.kv().commit(batch)?;
-    Ok(())
 }
 
 /// An upload will not go on: its bytes are doomed and what it took of the account's limits is given back, but the slot
@@ -234,15 +229,12 @@ fn write_file(
 pub async fn abandon(node: &Node, account: &BareJid, id: &FileId) -> Result<(), LedgerError> {
     let home = node.home(account);
     let state = home.lock(node).await?;
-    let mut batch = Batch::new(state.partition.clone());
-    let mut usage = usage(node, &state).await?;
-    let record = record(node, &state, id).await?;
-    let Some(record) = record.filter(|record| record.state == State::Uploading) else {
-        return Ok(());
-    };
-    drop_row(node, &state, id, &record, &mut usage, &mut batch).await?;
-    batch.put(tables::MEDIA_USAGE, usage.encode());
-    node.kv().commit(batch)?;
+    let record = books::record(node, &state, id).await?;
+    if let Some(record) = record.filter(|record| record.state == State::Uploading) {
+        let mut books = Books::open(node, &state).await?;
+        books.drop_file(id, &record).await?;
+        books.commit()?;
+    }
     Ok(())
 }
 
@@ -255,54 +247,13 @@ pub async fn remove(node: &Node, account: &BareJid, id: &FileId) -> Result<(), L
     let ticket = {
         let home = node.home(account);
         let state = home.lock(node).await?;
-        let record = record(node, &state, id)
-            .await?
-            .ok_or(LedgerError::NotFound)?;
-        let mut usage = usage(node, &state).await?;
-        let mut batch = Batch::new(state.partition.clone());
-        drop_row(node, &state, id, &record, &mut usage, &mut batch).await?;
-        batch.put(tables::MEDIA_USAGE, usage.encode());
-        node.kv().commit(batch)?
+        let record = books::record(node, &state, id).await?;
+        let record = record.ok_or(LedgerError::NotFound)?;
+        let mut books = Books::open(node, &state).await?;
+        books.drop_file(id, &record).await?;
+        books.commit()?
     };
     durable(node, ticket).await
-}
-
-/// Takes one file out of the account's rows: the file's own are gone first, so that nobody is sent to bytes that are
-/// not there. `usage` is changed, not written: one batch may drop several, but none twice and none with the same bytes.
-pub(super) async fn drop_row(
-    node: &Node,
-    state: &HomeState,
-    id: &FileId,
-    record: &Record,
-    usage: &mut Usage,
-    batch: &mut Batch,
-) -> Result<(), LedgerError> {
-    let mut file = Batch::new(tables::file_partition(id));
-    file.delete_range(Bytes::new(), Bytes::new());
-    node.kv().commit(file)?;
-    batch.delete(tables::media_key(id));
-    usage.files = usage.files.saturating_sub(1);
-    let mut is_last = true;
-    match record.state {
-        State::Uploading => usage.open = usage.open.saturating_sub(1),
-        State::Stored => {
-            if let Some(mut shared) = shared(node, state, &record.digest).await? {
-                shared.files = shared.files.saturating_sub(1);
-                is_last = shared.files == 0;
-                let key = tables::media_object_key(&record.digest);
-                if is_last {
-                    batch.delete(key);
-                } else {
-                    batch.put(key, shared.encode());
-                }
-            }
-        }
-    }
-    if is_last {
-        batch.put(tables::media_doomed_key(&record.object), THERE);
-        usage.bytes = usage.bytes.saturating_sub(record.size);
-    }
-    Ok(())
 }
 
 /// The file with this name, if it is there.
@@ -314,45 +265,12 @@ pub async fn file(node: &Node, id: &FileId) -> Result<Option<File>, LedgerError>
         .kv()
         .get(&tables::file_partition(id), tables::FILE)
         .await?;
-    Ok(row.map(File::decode).transpose()?)
+    let file = row.map(File::decode).transpose()?;
+    // XEP-0363 §5.3: not after that moment, also if the sweep is late.
+    Ok(file.filter(|file| file.until.is_none_or(|until| node.now() < until)))
 }
 
-pub(super) async fn record(
-    node: &Node,
-    state: &HomeState,
-    id: &FileId,
-) -> Result<Option<Record>, LedgerError> {
-    let row = get(node, &state.partition, &tables::media_key(id)).await?;
-    Ok(row.map(Record::decode).transpose()?)
-}
-
-async fn uploading(node: &Node, state: &HomeState, id: &FileId) -> Result<Record, LedgerError> {
-    let record = record(node, state, id).await?;
-    record
-        .filter(|record| record.state == State::Uploading)
-        .ok_or(LedgerError::NotFound)
-}
-
-async fn shared(
-    node: &Node,
-    state: &HomeState,
-    digest: &Digest,
-) -> Result<Option<Shared>, LedgerError> {
-    let row = get(node, &state.partition, &tables::media_object_key(digest)).await?;
-    Ok(row.map(Shared::decode).transpose()?)
-}
-
-/// What the account of this home has uploaded.
-pub(super) async fn usage(node: &Node, state: &HomeState) -> Result<Usage, LedgerError> {
-    let row = get(node, &state.partition, tables::MEDIA_USAGE).await?;
-    Ok(row.map(Usage::decode).transpose()?.unwrap_or_default())
-}
-
-async fn get(node: &Node, partition: &Partition, key: &[u8]) -> Result<Option<Bytes>, LedgerError> {
-    Ok(node.kv().get(partition, key).await?)
-}
-
-async fn durable(node: &Node, ticket: Ticket) -> Result<(), LedgerError> {
+pub(super) async fn durable(node: &Node, ticket: Ticket) -> Result<(), LedgerError> {
     node.kv().line().wait(ticket).await.map_err(KvError::from)?;
     Ok(())
 }

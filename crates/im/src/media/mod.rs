@@ -9,15 +9,19 @@
 //! bytes. So nothing is visible before it is whole, and what a crash leaves behind is known to the account's home:
 //! an unfinished row or a doomed object, which the sweep clears.
 
+mod address;
+mod books;
+mod due;
 mod ledger;
 mod names;
 mod record;
 mod slot;
 
-pub use ledger::{Claimed, LedgerError, abandon, adopt, claim, file, finish, remove};
+pub use address::{PATH, address, file_in};
+pub use ledger::{Claimed, LedgerError, abandon, adopt, check, claim, file, finish, remove};
 pub use names::{FileId, ObjectName};
-pub use record::{Digest, File, Purpose, Record, State, Usage};
-pub use slot::{Slot, SlotError, SlotKey};
+pub use record::{Digest, File, Purpose, Record, Sent, State, Usage};
+pub use slot::{Slot, SlotError, SlotKey, slot_key};
 
 /// How long files stay. Purposes (XEP-0363) may say more: what is `permanent` or of a `profile` is kept, what is
 /// `ephemeral` goes when it says so.
@@ -55,6 +59,13 @@ pub struct Limits {
     pub upload_seconds: u32,
     /// How long files stay.
     pub keep: Keep,
+}
+
+impl Limits {
+    /// Bytes of the largest file that can ever be uploaded.
+    pub fn largest(&self) -> u64 {
+        self.file_bytes.min(self.account_bytes).min(self.day_bytes)
+    }
 }
 
 impl Default for Limits {

@@ -30,6 +30,14 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// From when on it must not be there.
+    pub fn until(self) -> Option<Timestamp> {
+        match self {
+            Purpose::Ephemeral(until) => Some(until),
+            Purpose::Message | Purpose::Profile | Purpose::Permanent => None,
+        }
+    }
+
     pub(super) fn write(self, value: &mut Writer) {
         let (kind, until) = match self {
             Purpose::Message => (0, Timestamp(0)),
@@ -62,6 +70,15 @@ pub enum State {
     Stored,
 }
 
+/// To whom a file was sent, as far as its uploader's home can know ([`super::Keep::Delivered`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Messages with its address that their recipients do not have yet, those that nobody will hear of included.
+    pub waiting: u32,
+    /// When the last of them arrived, if no other waits.
+    pub delivered: Option<Timestamp>,
+}
+
 /// A file as its account knows it (row `media/<file id>` of the account).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -81,6 +98,10 @@ pub struct Record {
     pub purpose: Purpose,
     /// When the upload began.
     pub created: Timestamp,
+    /// Until when its slot could be used.
+    pub slot_expires: Timestamp,
+    /// To whom it was sent.
+    pub sent: Sent,
 }
 
 impl Record {
@@ -94,6 +115,8 @@ impl Record {
             content_type: slot.content_type.clone(),
             purpose: slot.purpose,
             created: now,
+            slot_expires: slot.expires,
+            sent: Sent::default(),
         }
     }
 
@@ -107,7 +130,11 @@ impl Record {
             .text(&self.name)
             .text(&self.content_type);
         self.purpose.write(&mut value);
-        value.u64(self.created.millis());
+        value
+            .u64(self.created.millis())
+            .u64(self.slot_expires.millis())
+            .u32(self.sent.waiting);
+        write_moment(&mut value, self.sent.delivered);
         value.finish()
     }
 
@@ -126,6 +153,11 @@ impl Record {
             content_type: value.text()?,
             purpose: Purpose::read(&mut value)?,
             created: Timestamp(value.u64()?),
+            slot_expires: Timestamp(value.u64()?),
+            sent: Sent {
+                waiting: value.u32()?,
+                delivered: read_moment(&mut value)?,
+            },
         };
         value.end()?;
         Ok(record)
@@ -149,6 +181,8 @@ pub struct File {
     pub content_type: String,
     /// When it was uploaded.
     pub created: Timestamp,
+    /// From when on it must not be there.
+    pub until: Option<Timestamp>,
 }
 
 impl File {
@@ -162,6 +196,7 @@ impl File {
             .text(&self.name)
             .text(&self.content_type)
             .u64(self.created.millis());
+        write_moment(&mut value, self.until);
         value.finish()
     }
 
@@ -177,6 +212,7 @@ impl File {
             name: value.text()?,
             content_type: value.text()?,
             created: Timestamp(value.u64()?),
+            until: read_moment(&mut value)?,
         };
         value.end()?;
         Ok(file)
@@ -216,6 +252,8 @@ pub struct Usage {
     pub files: u32,
     /// Of these, how many are coming.
     pub open: u32,
+    /// Slots whose files are gone and that have not expired yet.
+    pub used: u32,
     /// Bytes, each counted once; those that are to come included.
     pub bytes: u64,
     /// The day since the epoch (UTC) that `day_bytes` is about.
@@ -226,10 +264,11 @@ pub struct Usage {
 
 impl Usage {
     pub(super) fn encode(&self) -> Bytes {
-        let mut value = Writer::new(USAGE_VERSION, 28);
+        let mut value = Writer::new(USAGE_VERSION, 32);
         value
             .u32(self.files)
             .u32(self.open)
+            .u32(self.used)
             .u64(self.bytes)
             .u32(self.day)
             .u64(self.day_bytes);
@@ -241,6 +280,7 @@ impl Usage {
         let usage = Usage {
             files: value.u32()?,
             open: value.u32()?,
+            used: value.u32()?,
             bytes: value.u64()?,
             day: value.u32()?,
             day_bytes: value.u64()?,
@@ -248,6 +288,20 @@ impl Usage {
         value.end()?;
         Ok(usage)
     }
+}
+
+fn write_moment(value: &mut Writer, moment: Option<Timestamp>) {
+    match moment {
+        Some(moment) => value.u8(1).u64(moment.millis()),
+        None => value.u8(0),
+    };
+}
+
+fn read_moment(value: &mut Reader) -> Result<Option<Timestamp>, Corrupt> {
+    Ok(match value.u8()? {
+        0 => None,
+        _ => Some(Timestamp(value.u64()?)),
+    })
 }
 
 fn read_object(value: &mut Reader) -> Result<ObjectName, Corrupt> {

@@ -10,9 +10,11 @@ use posthaste_proto::jid::BareJid;
 use posthaste_proto::sasl::Hash;
 use subtle::ConstantTimeEq;
 
-use super::{FileId, Purpose};
+use super::{FileId, LedgerError, Purpose};
+use crate::accounts::AccountError;
 use crate::clock::Timestamp;
 use crate::codec::{Corrupt, Reader, Writer};
+use crate::node::Node;
 
 const VERSION: u8 = 1;
 /// Of HMAC-SHA-256.
@@ -35,6 +37,20 @@ impl SlotKey {
 impl std::fmt::Debug for SlotKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("SlotKey")
+    }
+}
+
+/// The key of this node: as long as its accounts are there it is the same.
+///
+/// # Errors
+/// The store failed.
+pub async fn slot_key(node: &Node) -> Result<SlotKey, LedgerError> {
+    match node.accounts().secret().await {
+        Ok(secret) => Ok(SlotKey::derive(secret)),
+        Err(AccountError::Store(error)) => Err(error.into()),
+        Err(AccountError::Corrupt(corrupt)) => Err(corrupt.into()),
+        // The secret is nobody's account, so that nothing else can be wrong with it.
+        Err(_) => Err(LedgerError::NoAccount),
     }
 }
 

@@ -24,6 +24,7 @@ mod group_rooms;
 mod groups;
 mod groups_simulated;
 mod inbox;
+mod media;
 mod pep;
 mod presence;
 mod privacy_lists;

@@ -17,3 +17,4 @@ pub mod pubsub;
 pub mod push;
 pub mod reference;
 pub mod rsm;
+pub mod upload;

@@ -121,6 +121,7 @@ fn check_services(config: &Config, complaints: &mut Vec<Complaint>) {
         let services = [
             ("pubsub", host.pubsub_domain()),
             ("rooms", host.rooms_domain()),
+            ("upload", host.upload_domain()),
         ];
         for (name, domain) in services {
             let Some(domain) = domain else { continue };

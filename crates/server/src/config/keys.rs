@@ -140,6 +140,18 @@ pub(crate) const HOST_KEYS: &[Key<Host>] = &[
         },
     },
     Key {
+        name: "upload",
+        doc: &[
+            "The domain at which this host's clients ask where to upload files (XEP-0363), where * is the host; \"\" for none.",
+        ],
+        reload: true,
+        value: Value::Text {
+            default: "upload.*",
+            check: check_service,
+            field: |h| &mut h.upload,
+        },
+    },
+    Key {
         name: "admins",
         doc: &["Who administers this host from a client, beside accounts.admins."],
         reload: true,

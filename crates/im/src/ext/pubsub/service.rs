@@ -19,7 +19,7 @@ use sha1::{Digest, Sha1};
 use super::directory::{self, Entry};
 use super::leaf::Leaf;
 use super::{Site, configure, discover, existing, items};
-use crate::config::{Config, ServiceKind};
+use crate::config::{Config, HostConfig, ServiceKind};
 use crate::error::WalkError;
 use crate::ext::Answer;
 use crate::ext::disco::page_of_items;
@@ -379,8 +379,8 @@ fn leaf_home(service: &BareJid, leaf: &str) -> Option<BareJid> {
 
 /// The services of a host, as disco#items of the host lists them.
 pub fn listed(config: &Config, host: &BareJid) -> Vec<posthaste_proto::xep::disco::Item> {
-    let services = config.host(host.as_str()).map(|host| &host.services);
-    let services = services.into_iter().flatten();
+    let host = config.host(host.as_str());
+    let services = host.into_iter().flat_map(HostConfig::announced_services);
     services
         .map(|service| posthaste_proto::xep::disco::Item {
             jid: service.domain.as_str().to_owned(),

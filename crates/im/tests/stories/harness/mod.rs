@@ -71,7 +71,12 @@ pub fn config() -> Config {
                     domain: BareJid::parse("conference.example.org").unwrap(),
                     kind: ServiceKind::Rooms,
                 },
+                ServiceDomain {
+                    domain: BareJid::parse("upload.example.org").unwrap(),
+                    kind: ServiceKind::Upload,
+                },
             ],
+            media_base: Some("https://files.example.org".to_owned()),
             admins: Vec::new(),
             public_vcards: false,
         }],
@@ -133,6 +138,20 @@ impl World {
             .bind(&account, &ResourceWish::Exactly(resource.into()))
             .await
             .unwrap();
+        Client { connection }
+    }
+
+    /// A client of an account of any host, which is made first.
+    pub async fn connect_at(&self, account: &str, resource: &str) -> Client {
+        let account = BareJid::parse(account).unwrap();
+        let mut batch = Batch::new(Partition::new(account.as_str()).unwrap());
+        batch.put(
+            Bytes::from_static(tables::ACCOUNT),
+            Bytes::from_static(&[1]),
+        );
+        self.kv.commit(batch).unwrap();
+        let wish = ResourceWish::Exactly(resource.into());
+        let connection = self.node.bind(&account, &wish).await.unwrap();
         Client { connection }
     }
 
