@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 
+from media import Media
+
 TOP = pathlib.Path(__file__).resolve().parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", TOP / "target")) / "release"
 OURS = "posthaste"
@@ -94,9 +96,10 @@ def free_port():
 class Server:
     """One server on its own data directory; a context manager that starts and stops it."""
 
-    def __init__(self, name, folder):
+    def __init__(self, name, folder, environment=None):
         self.name = name
         self.folder = folder
+        self.environment = environment or {}
         self.script = TOP / "bench" / "servers" / f"{name}.sh"
         self.plain, self.tls = free_port(), free_port()
 
@@ -105,6 +108,7 @@ class Server:
         subprocess.run(
             [self.script, "start", self.folder, str(self.plain), str(self.tls)],
             check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=60,
+            env=os.environ | {name: str(value) for name, value in self.environment.items()},
         )
         deadline = time.monotonic() + 180
         while time.monotonic() < deadline:
@@ -121,16 +125,26 @@ class Server:
     def __exit__(self, *_):
         subprocess.run([self.script, "stop", self.folder], check=False, timeout=60)
 
+    def forget(self):
+        """Removes what a server that has been stopped has stored."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def pids(self):
         return (self.folder / "pids").read_text().split()
 
-    def load(self, scenario, *options, tls=False, limit=300):
-        """Runs posthaste-load and returns its figures."""
+    free_port = staticmethod(free_port)
+
+    def command(self, scenario, *options, tls=False):
+        """How posthaste-load is started for this server."""
         port = self.tls if tls else self.plain
-        command = [
+        return [
             TARGET / "posthaste-load", "--json", scenario, "--server", f"127.0.0.1:{port}",
             "--server-pid", ",".join(self.pids()), "--tls", "direct" if tls else "none", *map(str, options),
         ]
+
+    def load(self, scenario, *options, tls=False, limit=300):
+        """Runs posthaste-load and returns its figures."""
+        command = self.command(scenario, *options, tls=tls)
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
         if done.returncode != 0:
             print(f"  {self.name} {scenario} failed: {done.stderr.strip()[-500:]}", file=sys.stderr)
@@ -143,12 +157,13 @@ class Bench:
         self.options = options
         self.folder = folder
         self.figures = {}  # server -> key -> list of values, one per round
+        self.media = Media(self, lambda name, environment: Server(name, folder / f"{name}-media", environment))
         self.room_rates = {}  # shape -> messages per second of its latency
 
     def note(self, server, part, figures):
         say = {k: round(v, 1) for k, v in figures.items() if isinstance(v, (int, float)) and any(
             k.endswith(end) for end in ("_per_s", "cpu_s", "per_session", "per_occupant", "per_1000", "p99_ms", "all_s",
-                                        "missing", "failed", "undelivered_in_all"))}
+                                        "missing", "failed", "undelivered_in_all", "per_gib", "grown_mib"))}
         print(f"  {server.name:10} {part:11} {say}", file=sys.stderr)
         for key, value in figures.items():
             if isinstance(value, (int, float)):
@@ -204,6 +219,10 @@ class Bench:
 
     def run(self, names):
         parts = self.options.parts.split(",")
+        if "media" in parts:
+            self.media.run()
+        if parts == ["media"]:
+            return 0
         for name in names:
             self.register(name)
         for number in range(self.options.rounds):
@@ -323,14 +342,14 @@ def machine():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--servers", default=",".join([OURS, *RIVALS]), help="which, in which order")
-    parser.add_argument("--parts", default="memory,traffic,latency,rooms", help="latency alone needs --rate")
+    parser.add_argument("--parts", default="memory,traffic,latency,rooms,media", help="latency alone needs --rate")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seconds", type=int, default=10, help="of each measurement")
     parser.add_argument("--sessions", type=int, default=8000, help="idle sessions, and accounts made")
     parser.add_argument("--pairs", type=int, default=200, help="of users who chat")
     parser.add_argument("--window", type=int, default=4, help="messages under way per pair, closed loop")
     parser.add_argument("--offline", type=int, default=50, help="messages for each of 200 absent users")
-    parser.add_argument("--rate", type=float, help="messages per second for latency (default: the better rival's limit)")
+    parser.add_argument("--rate", type=float, help="messages per second for latency (default: the better rival's limit; beside files: 1,000)")
     parser.add_argument("--all-presence", action="store_true",
                         help="let 2,000 occupants be told of each other by the rivals too; takes half an hour")
     parser.add_argument("--json", type=pathlib.Path, help="write all figures here too")
@@ -346,7 +365,11 @@ def main():
         if not options.keep:
             shutil.rmtree(folder, ignore_errors=True)
     print(f"{versions(names)}; {machine()}; median of {options.rounds} rounds\n")
-    print(bench.table(names, rate))
+    parts = options.parts.split(",")
+    if parts != ["media"]:
+        print(bench.table(names, rate))
+    if "media" in parts:
+        print(bench.media.table())
     if options.json:
         options.json.write_text(json.dumps({"rate": rate, "room_rates": bench.room_rates, "figures": bench.figures}, indent=1))
 

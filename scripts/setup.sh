@@ -56,6 +56,13 @@ rivals() {
     done
 }
 
+# yardstick: nginx, which files are measured beside; nothing of it is to run by itself either.
+yardstick() {
+    type -P nginx >/dev/null && return
+    debian nginx
+    [ ! -d /run/systemd/system ] || as_root systemctl disable --quiet --now nginx
+}
+
 rust() {
     if ! command -v cargo >/dev/null && apt-cache policy rustup 2>/dev/null | grep -q 'Candidate: [0-9]'; then
         debian rustup
@@ -189,6 +196,7 @@ tests() {
 bench() {
     build
     rivals
+    yardstick
     have_command openssl openssl
     have_command python3 python3
 }

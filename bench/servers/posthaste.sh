@@ -2,6 +2,7 @@
 # Starts (or stops) Posthaste with the features of the benchmark; durable acks and the archive are always on.
 # Usage: posthaste.sh start DIR XMPP_PORT TLS_PORT | posthaste.sh stop DIR
 #   POSTHASTE_BIN: the binary (default: this checkout's release build)
+#   MEDIA_LISTEN: a line of [listen] with the HTTP port for files, as `https = ["127.0.0.1:5281"]` (default: none)
 # Leaves DIR/pids with the server's process id.
 set -euo pipefail
 source "$(dirname "$0")/stop.sh"
@@ -19,7 +20,7 @@ cat > "$dir/posthaste.toml" <<CONFIG
 [listen]
 c2s = ["127.0.0.1:$xmpp_port"]
 c2s_tls = ["127.0.0.1:$tls_port"]
-http = []
+${MEDIA_LISTEN:-http = []}
 metrics = []
 [login]
 plaintext_on_loopback = true

@@ -1,5 +1,5 @@
-//! `posthaste-load` sizes an XMPP server: log-ins, idle sessions, chat, offline messages and rooms, each measured with
-//! what it costs the server's process.
+//! `posthaste-load` sizes an XMPP server: log-ins, idle sessions, chat, offline messages, rooms and files, each measured
+//! with what it costs the server's process.
 //!
 //! Every run is bounded in count and time and ends by itself. A process may open only so many files (`ulimit -n`);
 //! for more connections start several with different `--first`.
@@ -50,6 +50,8 @@ enum Scenario {
     Chat(scenario::chat::Chat),
     /// Messages to users who are away: storing, then delivering them.
     Offline(scenario::offline::Offline),
+    /// Files: uploads (XEP-0363) and downloads, at full speed or paced.
+    Media(scenario::media::Media),
     /// Chat rooms (XEP-0045): joining, memory, deliveries, latency.
     Rooms(scenario::rooms::Rooms),
 }
@@ -81,6 +83,7 @@ async fn run(scenario: &Scenario) -> anyhow::Result<Report> {
         Scenario::Idle(options) => Box::pin(scenario::idle::run(options)).await,
         Scenario::Chat(options) => Box::pin(scenario::chat::run(options)).await,
         Scenario::Offline(options) => Box::pin(scenario::offline::run(options)).await,
+        Scenario::Media(options) => Box::pin(scenario::media::run(options)).await,
         Scenario::Rooms(options) => Box::pin(scenario::rooms::run(options)).await,
     }
 }

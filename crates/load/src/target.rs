@@ -60,6 +60,8 @@ pub(crate) struct Target {
     pub(crate) mechanism: Mechanism,
     pub(crate) salted: SaltedPasswords,
     pub(crate) trust: Trust,
+    /// Servers that are not on loopback may be loaded, too.
+    pub(crate) remote: bool,
     prefix: String,
     password: String,
     sources: u8,
@@ -80,7 +82,8 @@ impl Target {
             tls: options.tls,
             mechanism: options.mechanism,
             salted: SaltedPasswords::default(),
-            trust: Trust::any()?,
+            trust: Trust::any(b"xmpp-client")?,
+            remote: options.remote,
             prefix: options.prefix.clone(),
             password: options.password.clone(),
             sources: options.sources,

@@ -48,8 +48,17 @@ impl Transport {
         let Transport::Plain(tcp) = self else {
             return Ok(self);
         };
-        let name = ServerName::try_from(target.domain.clone()).map_err(io::Error::other)?;
-        let tls = TlsConnector::from(target.trust.0.clone())
+        Transport::encrypted(tcp, &target.domain, &target.trust).await
+    }
+
+    /// Does the TLS handshake with the server of `host`.
+    pub(crate) async fn encrypted(
+        tcp: TcpStream,
+        host: &str,
+        trust: &Trust,
+    ) -> io::Result<Transport> {
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        let tls = TlsConnector::from(trust.0.clone())
             .connect(name, tcp)
             .await?;
         Ok(Transport::Tls(Box::new(tls)))
@@ -94,16 +103,34 @@ impl AsyncWrite for Transport {
             Transport::Tls(tls) => Pin::new(tls.as_mut()).poll_shutdown(cx),
         }
     }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Transport::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            Transport::Tls(tls) => Pin::new(tls.as_mut()).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Transport::Plain(tcp) => tcp.is_write_vectored(),
+            Transport::Tls(tls) => tls.is_write_vectored(),
+        }
+    }
 }
 
 /// Which certificates are believed.
 pub(crate) struct Trust(Arc<ClientConfig>);
 
 impl Trust {
-    /// Every certificate, without resumption: each connection pays for a whole handshake.
+    /// Every certificate, for the protocol `alpn`, without resumption: each connection pays for a whole handshake.
     ///
     /// A load generator sends nothing secret, and its target is the operator's own server.
-    pub(crate) fn any() -> anyhow::Result<Trust> {
+    pub(crate) fn any(alpn: &[u8]) -> anyhow::Result<Trust> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let schemes = provider
             .signature_verification_algorithms
@@ -113,7 +140,7 @@ impl Trust {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AnyCertificate { schemes }))
             .with_no_client_auth();
-        config.alpn_protocols = vec![b"xmpp-client".to_vec()];
+        config.alpn_protocols = vec![alpn.to_vec()];
         config.resumption = rustls::client::Resumption::disabled();
         Ok(Trust(Arc::new(config)))
     }
