@@ -63,8 +63,9 @@ impl Shared {
         tls: Option<Arc<TlsStore>>,
     ) -> Arc<Shared> {
         let limits = &config.limits;
-        let (head_timeout, requests) = (
+        let (head_timeout, write_stall, requests) = (
             limits.handshake_timeout,
+            limits.write_stall,
             limits.http_requests_per_connection,
         );
         let rate = limits
@@ -80,6 +81,7 @@ impl Shared {
                 config: config.http.clone(),
                 routes: routes.with(BOSH_PATH, Arc::new(Bosh::new(Weak::clone(shared)))),
                 head_timeout,
+                write_stall,
                 requests_per_connection: requests,
             },
             admission: Admission::new(most, most_per_address, Arc::clone(&stats)),

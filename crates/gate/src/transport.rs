@@ -71,6 +71,23 @@ impl AsyncWrite for Transport {
         }
     }
 
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let Transport::Tcp(stream) = &mut *self {
+            return Pin::new(stream).poll_write_vectored(context, bytes);
+        }
+        let first = bytes.iter().find(|bytes| !bytes.is_empty());
+        self.poll_write(context, first.map_or(&[][..], |bytes| bytes))
+    }
+
+    /// TLS copies what it encrypts anyway, and makes a record of what it is given at once.
+    fn is_write_vectored(&self) -> bool {
+        matches!(self, Transport::Tcp(_))
+    }
+
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Transport::Tcp(stream) => Pin::new(stream).poll_flush(context),

@@ -6,6 +6,7 @@
 
 pub(crate) mod bosh;
 mod host_meta;
+mod pace;
 mod upgrade;
 
 use std::convert::Infallible;
@@ -31,6 +32,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use crate::config::HttpConfig;
 use crate::stats::{GateStats, count};
 use crate::transport::Transport;
+use pace::Paced;
 
 /// Where the WebSocket is.
 pub const WEB_SOCKET_PATH: &str = "/xmpp-websocket";
@@ -101,6 +103,8 @@ pub(crate) struct Http {
     pub(crate) config: HttpConfig,
     pub(crate) routes: Routes,
     pub(crate) head_timeout: Duration,
+    /// Time for a client to take what it is sent.
+    pub(crate) write_stall: Duration,
     pub(crate) requests_per_connection: usize,
 }
 
@@ -132,7 +136,10 @@ impl Http {
                 .timer(TokioTimer::new())
                 .header_read_timeout(self.head_timeout)
                 .max_buf_size(HEAD_BYTES)
-                .serve_connection(TokioIo::new(transport), service)
+                .serve_connection(
+                    TokioIo::new(Paced::new(transport, self.write_stall)),
+                    service
+                )
                 .with_upgrades()
         );
         let served = match select(connection.as_mut(), pin!(leave)).await {
@@ -149,8 +156,9 @@ impl Http {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()?;
-        let parts = upgrade.await.ok()?.downcast::<TokioIo<Transport>>().ok()?;
-        Some((parts.io.into_inner(), parts.read_buf))
+        let parts = upgrade.await.ok()?;
+        let parts = parts.downcast::<TokioIo<Paced<Transport>>>().ok()?;
+        Some((parts.io.into_inner().into_inner(), parts.read_buf))
     }
 
     async fn answer(
@@ -242,6 +250,7 @@ mod tests {
             config: HttpConfig::default(),
             routes,
             head_timeout: Duration::from_millis(200),
+            write_stall: Duration::from_millis(200),
             requests_per_connection: 2,
         }
     }
