@@ -20,7 +20,7 @@ GROUPS = "{urn:posthaste:groups:0}"
 # A room tells its members at most once in this many seconds (and one millisecond for each).
 BREATH = 1
 GROUP = {"persistentroom": True, "membersonly": True}
-MEMBER = [*PLUGINS, "xep_0060", "xep_0163", "xep_0372", "xep_0402", "xep_0461", "xep_0490", "xep_0492"]
+MEMBER = [*PLUGINS, "xep_0004", "xep_0060", "xep_0077", "xep_0163", "xep_0372", "xep_0402", "xep_0461", "xep_0490", "xep_0492"]
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +107,29 @@ async def test_who_was_away_sees_how_much_was_missed_and_gets_just_that(server):
             await said(juliet, "I am back")
             # Who answers has read.
             await eventually(lambda: inbox(j), ([(str(romeo.room), "I am back", 0)], 0))
+
+
+async def test_a_member_speaks_under_its_registered_nickname_without_entering(server):
+    juliet_user = server.new_user("juliet")
+    async with (
+        session(server, *server.new_user("romeo"), plugins=PLUGINS) as r,
+        session(server, *juliet_user, plugins=MEMBER) as j,
+    ):
+        romeo = await group(r, server, juliet_user)
+        form = j.plugin["xep_0004"].make_form(ftype="submit")
+        form.add_field("FORM_TYPE", ftype="hidden", value="http://jabber.org/protocol/muc#register")
+        form.add_field("muc#register_roomnick", value="Jules")
+        registration = j.make_iq_set(ito=romeo.room)
+        registration["register"].append(form)
+        await registration.send(timeout=TIMEOUT)
+        copies = Collector("Own copies", MatchXPath("{jabber:client}message/{jabber:client}body"))
+        j.register_handler(copies)
+        j.send_message(romeo.room, "from the bus", mtype="groupchat")
+        heard = await romeo.happens("message")
+        assert (heard["from"].resource, heard["body"]) == ("Jules", "from the bus")
+        await eventually(lambda: archived(j, romeo.room), ["from the bus"])
+        (copy,) = [message for message in copies.stop() if message["body"]]
+        assert copy["stanza_id"]["id"] == heard["stanza_id"]["id"]
 
 
 async def test_the_author_sees_whom_a_message_has_reached(server):
