@@ -107,6 +107,8 @@ pub const OUTBOX: &[u8] = b"outbox/";
 /// `session/<stream management id>`: a session that outlives a restart of the server ([`crate::session_store`]).
 pub const SESSION: &[u8] = b"session/";
 
+/// What the names of all tables begin with that are about an account's files.
+pub const MEDIA_TABLES: &[u8] = b"media";
 /// `media/<file id>`: a file that the account has uploaded, or is uploading ([`crate::media::Record`]).
 pub const MEDIA: &[u8] = b"media/";
 /// `media-object/<sha-256>`: bytes that files of the account have in common ([`crate::media`]).
@@ -152,9 +154,18 @@ pub fn media_partition() -> Partition {
     Partition::new("!media").expect("the name is short and has no NUL")
 }
 
+/// What the names of files' partitions begin with.
+pub const FILE_PARTITIONS: &str = "!file/";
+
 /// Where what is known of a file lies.
 pub fn file_partition(id: &FileId) -> Partition {
-    Partition::new(format!("!file/{id}")).expect("the name is short and has no NUL")
+    Partition::new(format!("{FILE_PARTITIONS}{id}")).expect("the name is short and has no NUL")
+}
+
+/// A name that sorts behind the partitions of all files, and that no partition has.
+pub fn after_file_partitions() -> Partition {
+    // What follows the slash.
+    Partition::new("!file0").expect("the name is short and has no NUL")
 }
 
 /// The key of one file of an account.

@@ -65,6 +65,19 @@ impl MemoryKv {
         self.make_durable_up_to(self.line.issued());
     }
 
+    /// Makes the oldest `most` commits that are not durable yet durable, so that a test can look at what a power cut
+    /// leaves between any two of them.
+    pub fn make_oldest_durable(&self, most: usize) {
+        let last = {
+            let state = self.lock();
+            let oldest = state.undurable.iter().take(most);
+            oldest.last().map(|(ticket, _, _)| *ticket)
+        };
+        if let Some(last) = last {
+            self.make_durable_up_to(last);
+        }
+    }
+
     /// Makes the commits up to `ticket` durable.
     pub fn make_durable_up_to(&self, ticket: Ticket) {
         let mut state = self.lock();

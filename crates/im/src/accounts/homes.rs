@@ -9,6 +9,7 @@ use posthaste_proto::stanza::{Kind, PresenceType, Stanza};
 use super::AccountError;
 use crate::error::WalkError;
 use crate::home::HomeState;
+use crate::media;
 use crate::node::Node;
 use crate::roster::{MAX_PENDING_IN, MAX_TOMBSTONES, RosterItem};
 use crate::router::Envelope;
@@ -59,6 +60,10 @@ impl Node {
             self.end_session(account, session).await;
         }
         self.route(farewells).await;
+        // Before its rows are erased: they alone say where the bytes of its files are.
+        media::doom_account(self, account)
+            .await
+            .map_err(store_error)?;
         self.accounts().erase(account).await?;
         let mut state = home.lock(self).await.map_err(store_error)?;
         *state = load(self, account).await?;

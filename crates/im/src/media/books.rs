@@ -148,6 +148,17 @@ impl<'a> Books<'a> {
 
     /// Gives everything to the store in one batch.
     pub(super) fn commit(mut self) -> Result<Ticket, LedgerError> {
+        self.batch.put(tables::MEDIA_USAGE, self.usage.encode());
+        self.write()
+    }
+
+    /// As [`Books::commit`], when nothing is left and the sum is not worth a row.
+    pub(super) fn close(mut self) -> Result<Ticket, LedgerError> {
+        self.batch.delete(tables::MEDIA_USAGE);
+        self.write()
+    }
+
+    fn write(mut self) -> Result<Ticket, LedgerError> {
         for (digest, shared) in &self.shared {
             let key = tables::media_object_key(digest);
             match shared {
@@ -155,7 +166,6 @@ impl<'a> Books<'a> {
                 None => self.batch.delete(key),
             };
         }
-        self.batch.put(tables::MEDIA_USAGE, self.usage.encode());
         Ok(self.node.kv().commit(self.batch)?)
     }
 }

@@ -4,15 +4,18 @@
 //! setting of the day, which may change.
 
 use bytes::Bytes;
+use posthaste_kv::Scan;
 use smallvec::SmallVec;
 
-use super::{FileId, Purpose, Record, State};
+use super::{FileId, Keep, Limits, Purpose, Record, State};
 use crate::clock::Timestamp;
 use crate::tables;
 
+const DAY_MILLIS: u64 = 86_400_000;
+
 /// What decides on a file, and is due some time after a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
+pub(super) enum Class {
     /// Its upload began.
     Uploading,
     /// It is to be gone.
@@ -24,7 +27,14 @@ enum Class {
 }
 
 impl Class {
-    fn table(self) -> Bytes {
+    pub(super) const ALL: [Class; 4] = [
+        Class::Uploading,
+        Class::Ephemeral,
+        Class::Message,
+        Class::Delivered,
+    ];
+
+    pub(super) fn table(self) -> Bytes {
         let letter = match self {
             Class::Uploading => b"u",
             Class::Ephemeral => b"e",
@@ -36,6 +46,28 @@ impl Class {
 
     fn key(self, at: Timestamp, id: &FileId) -> Bytes {
         tables::media_time_key(&self.table(), at, id)
+    }
+
+    /// How long after its moment a file goes; `None` for those that stay.
+    fn delay(self, limits: &Limits) -> Option<u64> {
+        let days = |days: u32| u64::from(days) * DAY_MILLIS;
+        match (self, limits.keep) {
+            (Class::Uploading, _) => Some(u64::from(limits.upload_seconds) * 1_000),
+            (Class::Ephemeral, _) => Some(0),
+            (Class::Message, Keep::Days(most) | Keep::Delivered { most, .. }) => Some(days(most)),
+            (Class::Delivered, Keep::Delivered { after, .. }) => Some(days(after)),
+            (Class::Message, Keep::Forever) | (Class::Delivered, Keep::Forever | Keep::Days(_)) => {
+                None
+            }
+        }
+    }
+
+    /// The rows of files that go now, at most `limit`.
+    pub(super) fn due(self, limits: &Limits, now: Timestamp, limit: usize) -> Option<Scan> {
+        let last = now.millis().checked_sub(self.delay(limits)?)?;
+        let table = self.table();
+        let end = [&table[..], &last.saturating_add(1).to_be_bytes()].concat();
+        Some(Scan::range(table, end, limit))
     }
 }
 
@@ -55,4 +87,22 @@ pub(super) fn keys(record: &Record, id: &FileId) -> SmallVec<[Bytes; 3]> {
         keys.push(Class::Ephemeral.key(until, id));
     }
     keys
+}
+
+/// When a file goes as things stand, if it goes by itself.
+pub(super) fn expires(record: &Record, limits: &Limits) -> Option<Timestamp> {
+    let after = |class: Class, at: Timestamp| Some(at.plus_millis(class.delay(limits)?));
+    match (record.state, record.purpose) {
+        (State::Uploading, _) => after(Class::Uploading, record.created),
+        (State::Stored, Purpose::Profile | Purpose::Permanent) => None,
+        (State::Stored, Purpose::Message | Purpose::Ephemeral(_)) => {
+            let delivered = record.sent.delivered;
+            let all = [
+                after(Class::Message, record.created),
+                delivered.and_then(|at| after(Class::Delivered, at)),
+                record.purpose.until(),
+            ];
+            all.into_iter().flatten().min()
+        }
+    }
 }

@@ -13,15 +13,21 @@ mod address;
 mod books;
 mod due;
 mod ledger;
+mod list;
 mod names;
 mod record;
+mod removal;
 mod slot;
+mod sweep;
 
 pub use address::{PATH, address, file_in};
 pub use ledger::{Claimed, LedgerError, abandon, adopt, check, claim, file, finish, remove};
+pub use list::{Listed, Page, list, usage};
 pub use names::{FileId, ObjectName};
 pub use record::{Digest, File, Purpose, Record, Sent, State, Usage};
+pub(crate) use removal::doom_account;
 pub use slot::{Slot, SlotError, SlotKey, slot_key};
+pub use sweep::{Doomed, Round, erased, sweep};
 
 /// How long files stay. Purposes (XEP-0363) may say more: what is `permanent` or of a `profile` is kept, what is
 /// `ephemeral` goes when it says so.
@@ -81,8 +87,8 @@ impl Default for Limits {
             slot_seconds: 300,
             // The largest file over a bad mobile connection.
             upload_seconds: 6 * 3600,
-            // As messages are: a link in the archive stays good.
-            keep: Keep::Forever,
+            // As messages are: a link lives as long as what it stands in.
+            keep: Keep::Days(30),
         }
     }
 }

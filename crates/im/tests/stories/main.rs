@@ -25,6 +25,7 @@ mod groups;
 mod groups_simulated;
 mod inbox;
 mod media;
+mod media_simulated;
 mod pep;
 mod presence;
 mod privacy_lists;

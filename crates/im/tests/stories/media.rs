@@ -4,8 +4,12 @@
 use std::sync::Arc;
 
 use posthaste_im::config::Config;
-use posthaste_im::media::{self, Digest, FileId, LedgerError, Limits, Purpose, Slot, SlotError};
+use posthaste_im::media::{
+    self, Digest, FileId, Keep, LedgerError, Limits, ObjectName, Purpose, Slot, SlotError, Usage,
+};
+use posthaste_im::tables;
 use posthaste_kv::memory::MemoryKv;
+use posthaste_kv::{Kv, Scan};
 use posthaste_proto::ns;
 use posthaste_proto::xep::upload;
 use posthaste_proto::xml::Element;
@@ -14,7 +18,7 @@ use crate::harness::{Client, World, config};
 
 const BASE: &str = "https://files.example.org";
 
-fn world_with(limits: Limits) -> World {
+pub(crate) fn world_with(limits: Limits) -> World {
     let config = Config {
         media: limits,
         ..config()
@@ -29,11 +33,11 @@ fn request(attributes: &str, purpose: &str) -> String {
 }
 
 /// Asks for a slot and answers it as the HTTP half reads it.
-async fn slot(world: &World, client: &mut Client, size: u64) -> Slot {
+pub(crate) async fn slot(world: &World, client: &mut Client, size: u64) -> Slot {
     slot_for(world, client, size, "").await
 }
 
-async fn slot_for(world: &World, client: &mut Client, size: u64, purpose: &str) -> Slot {
+pub(crate) async fn slot_for(world: &World, client: &mut Client, size: u64, purpose: &str) -> Slot {
     let attributes =
         format!("filename='tr\u{e8}s cool.jpg' size='{size}' content-type='image/jpeg'");
     let answer = client.asks(&request(&attributes, purpose)).await;
@@ -53,7 +57,7 @@ async fn read_slot(world: &World, answer: &str) -> Result<Slot, SlotError> {
 }
 
 /// Uploads, as far as the heart is concerned.
-async fn upload(world: &World, slot: &Slot, digest: Digest) -> Result<(), LedgerError> {
+pub(crate) async fn upload(world: &World, slot: &Slot, digest: Digest) -> Result<(), LedgerError> {
     let node = &world.node;
     media::claim(node, slot).await?;
     if !media::adopt(node, &slot.account, &slot.id, digest).await? {
@@ -62,7 +66,7 @@ async fn upload(world: &World, slot: &Slot, digest: Digest) -> Result<(), Ledger
     Ok(())
 }
 
-async fn is_there(world: &World, id: &FileId) -> bool {
+pub(crate) async fn is_there(world: &World, id: &FileId) -> bool {
     media::file(&world.node, id).await.unwrap().is_some()
 }
 
@@ -305,4 +309,322 @@ async fn a_slot_is_used_once_even_when_its_file_is_gone() {
         let late = media::finish(node, &used.account, &used.id, [1; 32]).await;
         assert!(matches!(late, Err(LedgerError::NotFound)), "{late:?}");
     }
+}
+
+/// What the object store is told to erase, until nothing is left to be told.
+pub(crate) async fn swept(world: &World) -> Vec<ObjectName> {
+    let mut erased = Vec::new();
+    let mut round = media::Round::default();
+    loop {
+        for doomed in media::sweep(&world.node, &mut round).await.unwrap() {
+            media::erased(&world.node, &doomed).await.unwrap();
+            erased.extend(doomed.objects);
+        }
+        if round.is_over() {
+            return erased;
+        }
+    }
+}
+
+async fn object(world: &World, id: &FileId) -> ObjectName {
+    let file = media::file(&world.node, id).await.unwrap();
+    file.unwrap().object
+}
+
+#[tokio::test]
+async fn an_upload_that_never_ends_goes() {
+    let world = World::new();
+    let mut romeo = world.connect("romeo", "orchard").await;
+    let slot = slot(&world, &mut romeo, 5).await;
+    let claimed = media::claim(&world.node, &slot).await.unwrap();
+    world.pass_seconds(6 * 3600 - 1).await;
+    assert_eq!(swept(&world).await, []);
+    world.pass_seconds(1).await;
+    assert_eq!(swept(&world).await, [claimed.object]);
+    assert_eq!(swept(&world).await, []);
+    let usage = media::usage(&world.node, &slot.account).await.unwrap();
+    assert_eq!((usage.files, usage.open, usage.bytes), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_file_goes_after_its_days_and_what_is_kept_stays() {
+    let world = world_with(Limits {
+        keep: Keep::Days(2),
+        ..Limits::default()
+    });
+    let mut romeo = world.connect("romeo", "orchard").await;
+    let of = |purpose: &str| format!("<{purpose} xmlns='urn:xmpp:http:upload:purpose:0'/>");
+    let mut ids = Vec::new();
+    for (n, purpose) in ["message", "profile", "permanent"].iter().enumerate() {
+        let slot = slot_for(&world, &mut romeo, 5, &of(purpose)).await;
+        upload(&world, &slot, [u8::try_from(n).unwrap(); 32])
+            .await
+            .unwrap();
+        ids.push(slot.id);
+    }
+    let gone = object(&world, &ids[0]).await;
+    world.pass_seconds(2 * 86_400 - 1).await;
+    assert_eq!(swept(&world).await, []);
+    world.pass_seconds(1).await;
+    assert_eq!(swept(&world).await, [gone]);
+    assert!(!is_there(&world, &ids[0]).await);
+    assert!(is_there(&world, &ids[1]).await && is_there(&world, &ids[2]).await);
+}
+
+#[tokio::test]
+async fn an_ephemeral_file_is_gone_at_its_moment_also_when_the_sweep_is_late() {
+    let world = World::new();
+    let mut romeo = world.connect("romeo", "orchard").await;
+    // A minute from the moment at which the clock of the stories stands.
+    let purpose =
+        "<ephemeral xmlns='urn:xmpp:http:upload:purpose:0' expire-before='2026-11-22T09:09:07Z'/>";
+    let slot = slot_for(&world, &mut romeo, 5, purpose).await;
+    upload(&world, &slot, [1; 32]).await.unwrap();
+    let gone = object(&world, &slot.id).await;
+    world.pass_seconds(59).await;
+    assert!(is_there(&world, &slot.id).await);
+    world.pass_seconds(1).await;
+    assert!(!is_there(&world, &slot.id).await);
+    assert_eq!(swept(&world).await, [gone]);
+}
+
+#[tokio::test]
+async fn the_same_bytes_are_kept_once_and_as_long_as_a_file_has_them() {
+    let world = world_with(Limits {
+        keep: Keep::Days(1),
+        ..Limits::default()
+    });
+    let node = &world.node;
+    let mut romeo = world.connect("romeo", "orchard").await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let slot = slot(&world, &mut romeo, 5).await;
+        upload(&world, &slot, [1; 32]).await.unwrap();
+        ids.push(slot.id);
+    }
+    let one = object(&world, &ids[0]).await;
+    for id in &ids {
+        assert_eq!(object(&world, id).await, one);
+    }
+    let usage = media::usage(node, &romeo.bare()).await.unwrap();
+    assert_eq!((usage.files, usage.bytes), (3, 5));
+    // Another account's copy is its own: nobody learns of it that somebody else has these bytes.
+    let mut juliet = world.connect("juliet", "balcony").await;
+    let hers = slot(&world, &mut juliet, 5).await;
+    upload(&world, &hers, [1; 32]).await.unwrap();
+    assert_ne!(object(&world, &hers.id).await, one);
+    media::remove(node, &romeo.bare(), &ids[0]).await.unwrap();
+    // Those of the two uploads that were not needed were never kept.
+    assert_eq!(swept(&world).await, []);
+    // The last two go in one batch.
+    world.pass_seconds(86_400).await;
+    let erased = swept(&world).await;
+    assert!(erased.len() == 2 && erased.contains(&one), "{erased:?}");
+    for account in [romeo.bare(), juliet.bare()] {
+        let usage = media::usage(node, &account).await.unwrap();
+        assert_eq!((usage.files, usage.bytes), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn the_slower_of_two_uploads_of_the_same_is_not_needed() {
+    let world = World::new();
+    let node = &world.node;
+    let mut romeo = world.connect("romeo", "orchard").await;
+    let first = slot(&world, &mut romeo, 5).await;
+    let second = slot(&world, &mut romeo, 5).await;
+    media::claim(node, &first).await.unwrap();
+    let slow = media::claim(node, &second).await.unwrap();
+    for slot in [&first, &second] {
+        let adopted = media::adopt(node, &slot.account, &slot.id, [1; 32]).await;
+        assert!(!adopted.unwrap());
+    }
+    for slot in [&first, &second] {
+        media::finish(node, &slot.account, &slot.id, [1; 32])
+            .await
+            .unwrap();
+    }
+    let kept = object(&world, &first.id).await;
+    assert_eq!(kept, object(&world, &second.id).await);
+    assert_eq!(swept(&world).await, [slow.object]);
+}
+
+#[tokio::test]
+async fn of_an_account_that_is_removed_nothing_is_left() {
+    let world = World::new();
+    let node = &world.node;
+    let mut romeo = world.connect("romeo", "orchard").await;
+    let account = romeo.bare();
+    let mut objects = Vec::new();
+    let mut ids = Vec::new();
+    for n in 0..3 {
+        let slot = slot(&world, &mut romeo, 5).await;
+        upload(&world, &slot, [n; 32]).await.unwrap();
+        objects.push(object(&world, &slot.id).await);
+        ids.push(slot.id);
+    }
+    // One is doomed already, and one is under way.
+    media::remove(node, &account, &ids[0]).await.unwrap();
+    let open = slot(&world, &mut romeo, 5).await;
+    objects.push(media::claim(node, &open).await.unwrap().object);
+    let late = slot(&world, &mut romeo, 5).await;
+    node.remove_account(&account).await.unwrap();
+    for id in &ids {
+        assert!(!is_there(&world, id).await);
+    }
+    let finished = media::finish(node, &account, &open.id, [9; 32]).await;
+    let is_gone = matches!(finished, Err(LedgerError::NotFound));
+    assert!(is_gone, "{finished:?}");
+    let claimed = media::claim(node, &late).await;
+    let is_gone = matches!(claimed, Err(LedgerError::NoAccount));
+    assert!(is_gone, "{claimed:?}");
+    let mut erased = swept(&world).await;
+    erased.sort();
+    objects.sort();
+    assert_eq!(erased, objects);
+    assert_eq!(swept(&world).await, []);
+    // Whoever gets the name next has nothing of it.
+    world.add_account("romeo");
+    let usage = media::usage(node, &account).await.unwrap();
+    assert_eq!(usage, Usage::default());
+}
+
+/// More accounts than one call looks at, and more files of one than one visit lets go.
+#[tokio::test]
+async fn a_sweep_comes_round_in_bounded_steps() {
+    let world = world_with(Limits {
+        keep: Keep::Days(1),
+        ..Limits::default()
+    });
+    let node = &world.node;
+    for user in 0..70 {
+        let mut client = world
+            .connect_at(&format!("user{user:02}@example.org"), "phone")
+            .await;
+        let files: u16 = if user == 0 { 300 } else { 1 };
+        for n in 0..files {
+            let slot = slot(&world, &mut client, 5).await;
+            let mut digest = [0; 32];
+            digest[..2].copy_from_slice(&n.to_be_bytes());
+            upload(&world, &slot, digest).await.unwrap();
+        }
+        client.connection.close().await;
+    }
+    world.pass_seconds(86_400).await;
+    let mut round = media::Round::default();
+    let first: usize = media::sweep(node, &mut round)
+        .await
+        .unwrap()
+        .iter()
+        .map(|doomed| doomed.objects.len())
+        .sum();
+    assert!(!round.is_over());
+    assert_eq!(first, 256 + 63);
+    let mut all = swept(&world).await;
+    all.extend(swept(&world).await);
+    assert_eq!(all.len(), 300 + 69);
+    // Nobody is looked at any more who has no files, once the day is over on which something was uploaded.
+    world.pass_seconds(86_400).await;
+    swept(&world).await;
+    let scan = Scan::prefix(tables::MEDIA_ACCOUNT, 100);
+    let listed = world
+        .kv
+        .scan(&tables::media_partition(), scan)
+        .await
+        .unwrap();
+    assert_eq!(listed.len(), 0);
+}
+
+fn list(set: &str) -> String {
+    format!(
+        "<iq type='get' id='l' to='upload.example.org'><files xmlns='urn:posthaste:media:0'><set xmlns='http://jabber.org/protocol/rsm'>{set}</set></files></iq>"
+    )
+}
+
+#[tokio::test]
+async fn the_uploader_sees_its_files_and_what_it_may() {
+    let world = World::new();
+    let mut romeo = world.connect("romeo", "orchard").await;
+    let mut ids = Vec::new();
+    for n in 0..3 {
+        let slot = slot(&world, &mut romeo, 5 + u64::from(n)).await;
+        upload(&world, &slot, [n; 32]).await.unwrap();
+        ids.push(slot.id);
+        world.pass_seconds(1).await;
+    }
+    let coming = slot(&world, &mut romeo, 10).await;
+    media::claim(&world.node, &coming).await.unwrap();
+    let all = romeo.asks(&list("")).await;
+    let first = format!(
+        "<file id='{0}' url='https://files.example.org/media/{0}/tr%C3%A8s%20cool.jpg' name='très cool.jpg' size='5' content-type='image/jpeg' purpose='message' created='2026-11-22T09:08:07.000Z' expires='2026-12-22T09:08:07.000Z'/>",
+        ids[0]
+    );
+    for part in [
+        "<usage files='4' bytes='28' day-bytes='28'/>",
+        "<limits files='100000' bytes='10737418240' day-bytes='2147483648' file-bytes='268435456'/>",
+        &first,
+        "uploading='true'/>",
+        "<count>4</count>",
+    ] {
+        assert!(all.contains(part), "{part} in {all}");
+    }
+    let page = |first: &FileId, last: &FileId| format!("<first>{first}</first><last>{last}</last>");
+    for (set, expected) in [
+        (
+            "<max>2</max><before/>".to_owned(),
+            page(&ids[2], &coming.id),
+        ),
+        (
+            format!("<max>1</max><before>{}</before>", ids[2]),
+            page(&ids[1], &ids[1]),
+        ),
+        (
+            format!("<after>{}</after>", ids[2]),
+            page(&coming.id, &coming.id),
+        ),
+        (
+            "<after>nonsense</after>".to_owned(),
+            "<item-not-found".to_owned(),
+        ),
+        (
+            "<index>1</index>".to_owned(),
+            "<feature-not-implemented".to_owned(),
+        ),
+    ] {
+        let answer = romeo.asks(&list(&set)).await;
+        assert!(answer.contains(&expected), "{set}: {answer}");
+    }
+    let mut juliet = world.connect("juliet", "balcony").await;
+    let hers = juliet.asks(&list("")).await;
+    let nothing = "<usage files='0' bytes='0' day-bytes='0'/>";
+    assert!(hers.contains(nothing) && !hers.contains("<file "), "{hers}");
+}
+
+#[tokio::test]
+async fn only_the_uploader_removes_a_file() {
+    let world = World::new();
+    let mut romeo = world.connect("romeo", "orchard").await;
+    let mut juliet = world.connect("juliet", "balcony").await;
+    let slot = slot(&world, &mut romeo, 5).await;
+    upload(&world, &slot, [1; 32]).await.unwrap();
+    let delete = |url: &str| {
+        format!(
+            "<iq type='set' id='d' to='upload.example.org'><delete xmlns='urn:posthaste:media:0' url='{url}'/></iq>"
+        )
+    };
+    let url = media::address(BASE, &slot.id, &slot.name);
+    let refused = juliet.asks(&delete(&url)).await;
+    assert!(refused.contains("<item-not-found"), "{refused}");
+    assert!(is_there(&world, &slot.id).await);
+    for elsewhere in ["https://capulet.example/a", "", &url[..url.len() - 23]] {
+        let refused = romeo.asks(&delete(elsewhere)).await;
+        assert!(refused.contains("<item-not-found"), "{refused}");
+    }
+    let gone = object(&world, &slot.id).await;
+    let removed = romeo.asks(&delete(&url)).await;
+    assert!(removed.contains("type='result'"), "{removed}");
+    assert!(!is_there(&world, &slot.id).await);
+    assert_eq!(swept(&world).await, [gone]);
+    let again = romeo.asks(&delete(&url)).await;
+    assert!(again.contains("<item-not-found"), "{again}");
 }

@@ -1,9 +1,10 @@
 //! Pictures, voice and video: a client asks `upload.example.org` where to put a file, and sends others its address.
 //!
 //! XEP-0363: HTTP File Upload, version 1.2.0. What is known of files is [`crate::media`]'s; the bytes come and go over
-//! HTTP, which is the `media` crate's. A host whose files have no address (there is no HTTP listener) has no such
+//! HTTP, which is the `media` crate's. Who has uploaded files can list and remove them (`docs/protocol/media.md`). A host whose files have no address (there is no HTTP listener) has no such
 //! service. Left out: `<header/>` in slots; what permits an upload stands in its address.
 
+mod files;
 mod slot;
 
 use posthaste_kv::Ticket;
@@ -88,6 +89,8 @@ async fn answer(node: &Node, to: &Jid, kind: IqType, stanza: &Stanza) -> Answer 
         (IqType::Get, ns::DISCO_INFO, "query") => info(node, &payload),
         (IqType::Get, ns::DISCO_ITEMS, "query") => Ok(Some(Items::default().to_element())),
         (IqType::Get, ns::UPLOAD, "request") => slot::answer(&query, &payload).await,
+        (IqType::Get, ns::MEDIA, "files") => files::list(&query, &payload).await,
+        (IqType::Set, ns::MEDIA, "delete") => files::delete(&query, &payload).await,
         _ => Err(StanzaError::service_unavailable().into()),
     }
 }
@@ -97,7 +100,13 @@ fn info(node: &Node, query: &Element) -> Answer {
     if query.attr("node").is_some_and(|node| !node.is_empty()) {
         return Err(StanzaError::item_not_found().into());
     }
-    let features = [ns::DISCO_INFO, ns::DISCO_ITEMS, ns::PING, ns::UPLOAD];
+    let features = [
+        ns::DISCO_INFO,
+        ns::DISCO_ITEMS,
+        ns::MEDIA,
+        ns::PING,
+        ns::UPLOAD,
+    ];
     let features = features.into_iter().chain(PURPOSE_FEATURES);
     let info = Info {
         identities: vec![Identity::new("store", "file", Some("HTTP File Upload"))],

@@ -42,7 +42,10 @@ impl Entropy for TestEntropy {
     fn fill(&self, bytes: &mut [u8]) {
         for byte in bytes {
             let next = self.0.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
-            *byte = (next >> 32).to_le_bytes()[0];
+            // Mixed: of the counter alone the bytes repeat themselves, and so would long lists of names.
+            let mixed = (next ^ (next >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            *byte = (mixed >> 32).to_le_bytes()[0];
         }
     }
 }
@@ -122,6 +125,18 @@ impl World {
         self.node.entropy().fill(&mut bytes);
         let entropy = TestEntropy(AtomicU64::new(u64::from_le_bytes(bytes)));
         World::of((*self.node.config()).clone(), self.kv.clone(), entropy)
+    }
+
+    /// What a power cut leaves, under a new node.
+    pub fn after_power_cut(&self) -> World {
+        let kv = Arc::new(self.kv.after_power_cut());
+        let mut bytes = [0; 8];
+        self.node.entropy().fill(&mut bytes);
+        let entropy = TestEntropy(AtomicU64::new(u64::from_le_bytes(bytes)));
+        let world = World::of((*self.node.config()).clone(), kv, entropy);
+        let now = self.node.now().millis();
+        world.clock.0.store(now, Ordering::Relaxed);
+        world
     }
 
     /// Moves the clock and lets the node tidy up.
