@@ -10,16 +10,23 @@ use std::task::Poll;
 pub(crate) const BUFFER_BYTES: usize = 16 * 1024;
 
 /// Larger buffers are freed instead of kept: they belonged to a rare large stanza.
-const KEEP_BYTES: usize = 4 * BUFFER_BYTES;
+const KEEP_BYTES: usize = 2 * BUFFER_BYTES;
 
-/// Buffers kept by one thread: 1 to 4 MiB at most.
+/// Buffers kept by one thread: 1 to 2 MiB at most.
 const KEEP: usize = 64;
+
+/// Size of a buffer for whoever moves much, such as files: four TLS records.
+pub(crate) const WIDE_BYTES: usize = 4 * BUFFER_BYTES;
+
+/// Wide buffers kept by one thread: 512 KiB.
+const KEEP_WIDE: usize = 8;
 
 /// Unread bytes of which so much is unfinished are moved to memory of their own size.
 const WASTE: usize = 2;
 
 thread_local! {
     static FREE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static WIDE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// An empty buffer with room for at least [`BUFFER_BYTES`].
@@ -28,14 +35,22 @@ pub(crate) fn take() -> Vec<u8> {
         .unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
 }
 
+/// An empty buffer with room for [`WIDE_BYTES`].
+pub(crate) fn take_wide() -> Vec<u8> {
+    WIDE.with_borrow_mut(Vec::pop)
+        .unwrap_or_else(|| Vec::with_capacity(WIDE_BYTES))
+}
+
 /// Gives a buffer back; what it holds is forgotten.
 pub(crate) fn give(mut buffer: Vec<u8>) {
-    if !(BUFFER_BYTES..=KEEP_BYTES).contains(&buffer.capacity()) {
-        return;
-    }
+    let (list, most) = match buffer.capacity() {
+        BUFFER_BYTES..=KEEP_BYTES => (&FREE, KEEP),
+        WIDE_BYTES => (&WIDE, KEEP_WIDE),
+        _ => return,
+    };
     buffer.clear();
-    FREE.with_borrow_mut(|free| {
-        if free.len() < KEEP {
+    list.with_borrow_mut(|free| {
+        if free.len() < most {
             free.push(buffer);
         }
     });
@@ -53,6 +68,22 @@ pub(crate) fn fill(
         give(std::mem::replace(unread, buffer));
     } else {
         unread.extend_from_slice(&buffer);
+        give(buffer);
+    }
+    done
+}
+
+/// As [`fill`], for whoever is sent much: with room for [`WIDE_BYTES`] less what is unread.
+pub(crate) fn fill_wide(
+    unread: &mut Vec<u8>,
+    read: impl FnOnce(&mut Vec<u8>) -> Poll<io::Result<usize>>,
+) -> Poll<io::Result<usize>> {
+    let mut buffer = take_wide();
+    buffer.extend_from_slice(unread);
+    let done = read(&mut buffer);
+    if matches!(done, Poll::Ready(Ok(1..))) {
+        give(std::mem::replace(unread, buffer));
+    } else {
         give(buffer);
     }
     done
@@ -91,6 +122,10 @@ mod tests {
         give(Vec::with_capacity(10));
         assert_eq!(FREE.with_borrow(Vec::len), 0);
         (0..2 * KEEP).for_each(|_| give(Vec::with_capacity(BUFFER_BYTES)));
+        (0..2 * KEEP).for_each(|_| give(Vec::with_capacity(WIDE_BYTES)));
         assert_eq!(FREE.with_borrow(Vec::len), KEEP);
+        assert_eq!(WIDE.with_borrow(Vec::len), KEEP_WIDE);
+        assert_eq!(take_wide().capacity(), WIDE_BYTES);
+        assert!(take().capacity() <= KEEP_BYTES);
     }
 }

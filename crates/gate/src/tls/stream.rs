@@ -3,6 +3,9 @@
 //! rustls works here on buffers that are ours (its unbuffered interface): they are borrowed from
 //! the pool while bytes are on the move. What stays of an idle connection are its keys and what
 //! rustls knows about it; its own buffers would be 4 KiB more.
+//!
+//! A peer that sends or takes much is served by several records at once: fewer calls of the kernel for the same bytes.
+//! One that is slow is not, so that little waits for it; for one that was fast and stops, four records do.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -29,6 +32,9 @@ pub(super) const INCOMING_BYTES: usize = 64 * 1024;
 /// Plaintext of one write: with what encryption adds it fits into a buffer of the pool.
 const PLAINTEXT_BYTES: usize = pool::BUFFER_BYTES - RECORD_OVERHEAD;
 
+/// Plaintext of one write to a peer that takes what it is sent: four records, which fit into a wide buffer.
+const WIDE_PLAINTEXT_BYTES: usize = pool::WIDE_BYTES - 4 * RECORD_OVERHEAD;
+
 /// What encryption adds to a record at most, a key update before it included.
 const RECORD_OVERHEAD: usize = 128;
 
@@ -38,11 +44,16 @@ pub(crate) struct TlsStream {
     connection: UnbufferedServerConnection,
     /// Ciphertext that makes no whole record yet.
     incoming: Vec<u8>,
-    /// Plaintext that a reader had no room for.
+    /// Plaintext that a reader had no room for, from `taken` on.
     plaintext: Vec<u8>,
+    taken: usize,
     /// Ciphertext to be written, from `written` on.
     outgoing: Vec<u8>,
     written: usize,
+    /// The last read brought as much as it had room for.
+    much_comes: bool,
+    /// The kernel took all of the last write at once.
+    much_goes: bool,
     /// The peer has said that no more comes.
     ended: bool,
     /// We have.
@@ -91,8 +102,11 @@ impl TlsStream {
             connection: UnbufferedServerConnection::new(config).map_err(invalid)?,
             incoming,
             plaintext: Vec::new(),
+            taken: 0,
             outgoing: Vec::new(),
             written: 0,
+            much_comes: false,
+            much_goes: false,
             ended: false,
             closing: false,
             broken: false,
@@ -137,18 +151,40 @@ impl TlsStream {
         buffer: &mut Vec<u8>,
     ) -> Poll<io::Result<usize>> {
         let before = buffer.len();
-        buffer.append(&mut self.plaintext);
+        buffer.extend_from_slice(&self.plaintext[self.taken..]);
+        self.taken = 0;
         pool::give(std::mem::take(&mut self.plaintext));
+        if buffer.len() == before {
+            ready!(self.poll_records(context, buffer, false))?;
+        }
+        Poll::Ready(Ok(buffer.len() - before))
+    }
+
+    /// Reads until there is plaintext, to the end of `buffer`; much at once, if it is `wide`.
+    fn poll_records(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut Vec<u8>,
+        wide: bool,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.len();
         while buffer.len() == before && !self.ended {
-            if ready!(poll_receive(&mut self.tcp, &mut self.incoming, context))? == 0 {
+            let receive = if wide {
+                poll_receive_much
+            } else {
+                poll_receive
+            };
+            let received = ready!(receive(&mut self.tcp, &mut self.incoming, context))?;
+            if received == 0 {
                 // An end that the peer has not announced may be somebody else's (RFC 8446 §6.1).
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
+            self.much_comes = received >= pool::BUFFER_BYTES;
             self.drive(context, buffer, Word::Nothing)?;
             // An answer of TLS' own, if there is one, goes out now or with the next write.
             let _: Poll<()> = self.poll_send(context)?;
         }
-        Poll::Ready(Ok(buffer.len() - before))
+        Poll::Ready(Ok(()))
     }
 
     /// Takes every whole record that has come: plaintext goes to the end of `buffer`, what is to be
@@ -266,6 +302,18 @@ pub(super) fn poll_receive(
     pool::fill(incoming, |buffer| pin!(tcp.read_buf(buffer)).poll(context))
 }
 
+/// As [`poll_receive`], four times as much.
+fn poll_receive_much(
+    tcp: &mut TcpStream,
+    incoming: &mut Vec<u8>,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    if incoming.len() >= INCOMING_BYTES {
+        return Poll::Ready(Err(invalid("a TLS message is too long")));
+    }
+    pool::fill_wide(incoming, |buffer| pin!(tcp.read_buf(buffer)).poll(context))
+}
+
 pub(super) fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
@@ -278,7 +326,11 @@ fn append<E: WantsRoom>(
     mut write: impl FnMut(&mut [u8]) -> Result<usize, E>,
 ) -> Result<(), Error> {
     if outgoing.capacity() == 0 {
-        *outgoing = pool::take();
+        *outgoing = if guess > pool::BUFFER_BYTES {
+            pool::take_wide()
+        } else {
+            pool::take()
+        };
     }
     let end = outgoing.len();
     let mut room = guess;
@@ -334,36 +386,78 @@ impl AsyncRead for TlsStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.plaintext.is_empty() {
-            let mut read = pool::take();
-            let done = self.poll_read_to(context, &mut read);
-            if !matches!(done, Poll::Ready(Ok(1..))) {
+            let wide = self.much_comes;
+            let mut read = if wide {
+                pool::take_wide()
+            } else {
+                pool::take()
+            };
+            let done = self.poll_records(context, &mut read, wide);
+            if read.is_empty() {
                 pool::give(read);
-                return done.map_ok(drop);
+                return done;
             }
             self.plaintext = read;
         }
-        let taken = self.plaintext.len().min(buffer.remaining());
-        buffer.put_slice(&self.plaintext[..taken]);
-        pool::settle(&mut self.plaintext, taken);
+        let unread = &self.plaintext[self.taken..];
+        let fitting = unread.len().min(buffer.remaining());
+        buffer.put_slice(&unread[..fitting]);
+        self.taken += fitting;
+        if self.taken == self.plaintext.len() {
+            self.taken = 0;
+            pool::give(std::mem::take(&mut self.plaintext));
+        }
         Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for TlsStream {
-    /// Takes at most one record, when all before it is with the kernel: what waits in memory for a
-    /// peer that does not read is bounded by the gate, above this.
+    /// Takes little, when all before it is with the kernel: what waits in memory for a peer that does not read is
+    /// bounded by the gate, above this.
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_send(context))?;
-        let taken = bytes.len().min(PLAINTEXT_BYTES);
+        let most = if self.much_goes {
+            WIDE_PLAINTEXT_BYTES
+        } else {
+            PLAINTEXT_BYTES
+        };
+        let taken = bytes.len().min(most);
         if taken > 0 {
             self.say(context, Word::Plaintext(&bytes[..taken]))?;
-            let _: Poll<()> = self.poll_send(context)?;
+            self.much_goes = self.poll_send(context)?.is_ready();
         }
         Poll::Ready(Ok(taken))
+    }
+
+    /// Small pieces go into one record; a large one is encrypted from where it is.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut pieces = pieces.iter().filter(|piece| !piece.is_empty()).peekable();
+        let first = pieces.next().map_or(&[][..], |piece| piece);
+        if first.len() >= PLAINTEXT_BYTES || pieces.peek().is_none() {
+            return self.poll_write(context, first);
+        }
+        ready!(self.poll_send(context))?;
+        let mut record = pool::take();
+        record.extend_from_slice(first);
+        for piece in pieces {
+            let room = PLAINTEXT_BYTES - record.len();
+            record.extend_from_slice(&piece[..piece.len().min(room)]);
+        }
+        let done = self.as_mut().poll_write(context, &record);
+        pool::give(record);
+        done
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
