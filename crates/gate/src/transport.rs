@@ -72,20 +72,27 @@ impl AsyncWrite for Transport {
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
+        pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if let Transport::Tcp(stream) = &mut *self {
-            return Pin::new(stream).poll_write_vectored(context, bytes);
+        match self.get_mut() {
+            Transport::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
+            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
+            Transport::Inside(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
+            Transport::TlsOut(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
+            Transport::Gone => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
-        let first = bytes.iter().find(|bytes| !bytes.is_empty());
-        self.poll_write(context, first.map_or(&[][..], |bytes| bytes))
     }
 
-    /// TLS copies what it encrypts anyway, and makes a record of what it is given at once.
     fn is_write_vectored(&self) -> bool {
-        matches!(self, Transport::Tcp(_))
+        match self {
+            Transport::Tcp(stream) => stream.is_write_vectored(),
+            Transport::Tls(stream) => stream.is_write_vectored(),
+            Transport::Inside(stream) => stream.is_write_vectored(),
+            Transport::TlsOut(stream) => stream.is_write_vectored(),
+            Transport::Gone => false,
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
