@@ -555,3 +555,41 @@ fn registered(nick: &str) -> String {
          <field var='muc#register_roomnick'><value>{nick}</value></field></x></query></iq>"
     )
 }
+
+#[tokio::test]
+async fn a_member_who_sends_markers_too_fast_has_to_wait() {
+    let world = World::new();
+    let mut romeo = group(&world, &["juliet@example.org"]).await;
+    let mut juliet = world.online("juliet", "balcony").await;
+    romeo.send(&said("one")).await;
+    let (id, _) = hears(&mut romeo).await.remove(0);
+    juliet.receives_until_quiet().await;
+    let receipt = format!(
+        "<message to='{COVEN}' type='groupchat'><received xmlns='urn:xmpp:receipts' id='{id}'/></message>"
+    );
+    let seen = format!(
+        "<message to='{COVEN}' type='headline'><seen xmlns='urn:posthaste:groups:0' id='{id}'/></message>"
+    );
+    let refusals = async |client: &mut Client| {
+        let received = client.receives_until_quiet().await;
+        let is_refusal = |xml: &&String| {
+            xml.contains("<error type='wait'>") && xml.contains("<policy-violation ")
+        };
+        received.iter().filter(is_refusal).count()
+    };
+    // As many as one who comes back is sent.
+    for _ in 0..100 {
+        juliet.send(&receipt).await;
+        juliet.send(&seen).await;
+    }
+    assert_eq!(refusals(&mut juliet).await, 0);
+    juliet.send(&marker("", &id)).await;
+    juliet.send(&seen).await;
+    assert_eq!(refusals(&mut juliet).await, 2);
+    // Nobody else waits, and neither does she for long.
+    romeo.send(&marker("", &id)).await;
+    assert_eq!(refusals(&mut romeo).await, 0);
+    world.pass_seconds(1).await;
+    juliet.send(&marker("", &id)).await;
+    assert_eq!(refusals(&mut juliet).await, 0);
+}

@@ -173,3 +173,82 @@ async fn the_lists_of_a_room_have_a_bound() {
         juliet.receives_until_quiet().await;
     }
 }
+
+#[tokio::test]
+async fn who_invites_too_many_has_to_wait_and_nobody_hears_of_it() {
+    let world = World::new();
+    let mut juliet = enter(&world, "juliet", "firstwitch").await;
+    let mut romeo = world.online("romeo", "pda").await;
+    let invites = |count: usize| {
+        format!(
+            "<message to='{COVEN}'><x xmlns='http://jabber.org/protocol/muc#user'>{}</x></message>",
+            "<invite to='romeo@example.org'/>".repeat(count)
+        )
+    };
+    let invitations = async |romeo: &mut Client| {
+        let received = romeo.receives_until_quiet().await;
+        received.iter().filter(|it| it.contains("<invite ")).count()
+    };
+    // More than one message may invite is another matter.
+    juliet.send(&invites(51)).await;
+    juliet
+        .receives(&[&["type='error'", "<not-acceptable "]])
+        .await;
+    for _ in 0..2 {
+        juliet.send(&invites(50)).await;
+    }
+    juliet.receives_nothing().await;
+    assert_eq!(invitations(&mut romeo).await, 100);
+    juliet.send(&invites(1)).await;
+    assert_eq!(refusals(&mut juliet, "<policy-violation ").await, 1);
+    assert_eq!(invitations(&mut romeo).await, 0);
+    // Somebody else may: and declining is bounded by itself, too.
+    let decline = format!(
+        "<message to='{COVEN}'><x xmlns='http://jabber.org/protocol/muc#user'>\
+         <decline to='juliet@example.org'/></x></message>"
+    );
+    for _ in 0..101 {
+        romeo.send(&decline).await;
+    }
+    assert_eq!(refusals(&mut romeo, "<policy-violation ").await, 1);
+    assert_eq!(juliet.receives_until_quiet().await.len(), 100);
+    world.pass_seconds(6).await;
+    juliet.send(&invites(1)).await;
+    assert_eq!(invitations(&mut romeo).await, 1);
+}
+
+#[tokio::test]
+async fn who_registers_again_and_again_has_to_wait() {
+    let world = World::new();
+    let mut juliet = enter(&world, "juliet", "firstwitch").await;
+    let mut romeo = enter(&world, "romeo", "thirdwitch").await;
+    juliet.receives_until_quiet().await;
+    let register = |inside: &str| {
+        format!(
+            "<iq type='set' id='r' to='{COVEN}'><query xmlns='jabber:iq:register'>{inside}</query></iq>"
+        )
+    };
+    let (nick, remove) = (
+        register(
+            "<x xmlns='jabber:x:data' type='submit'>\
+             <field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#register</value></field>\
+             <field var='muc#register_roomnick'><value>thirdwitch</value></field></x>",
+        ),
+        register("<remove/>"),
+    );
+    for _ in 0..5 {
+        for iq in [&nick, &remove] {
+            let answer = romeo.asks(iq).await;
+            assert!(answer.contains("type='result'"), "{answer}");
+            romeo.receives_until_quiet().await;
+        }
+    }
+    juliet.receives_until_quiet().await;
+    let answer = romeo.asks(&nick).await;
+    assert!(answer.contains("<policy-violation "), "{answer}");
+    assert!(answer.contains("<error type='wait'>"), "{answer}");
+    juliet.receives_nothing().await;
+    world.pass_seconds(30).await;
+    let answer = romeo.asks(&nick).await;
+    assert!(answer.contains("type='result'"), "{answer}");
+}

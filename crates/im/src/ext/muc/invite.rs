@@ -66,13 +66,15 @@ fn invite(
     from: &FullJid,
     invites: SmallVec<[Invite; 1]>,
 ) -> Result<(), WalkError> {
-    let limits = walk.node.config().rooms;
-    let Some(room) = walk.home.room.as_deref() else {
+    let (limits, now) = (walk.node.config().rooms, walk.now);
+    let Some(room) = walk.home.room.as_deref_mut() else {
         return Ok(());
     };
     let inviter = from.to_bare();
     may_invite(room, from, &inviter)?;
     let guests = guests(room, &invites)?;
+    // After what may refuse it for another reason: only what goes out is counted.
+    room.paces.invite(&inviter, invites.len() as u64, now)?;
     let is_new = |guest: &&BareJid| room.affiliation(guest) < Affiliation::Member;
     // §7.8.2: whoever is invited to a room for members is to be one.
     let new: Vec<BareJid> = match room.config.members_only {
@@ -158,7 +160,8 @@ fn check_reason(reason: Option<&str>) -> Result<(), StanzaError> {
 /// Whoever invited is told. Only those who could have invited are, so that a room carries nothing to strangers.
 fn decline(walk: &mut Walk<'_>, from: &FullJid, declined: Decline) -> Result<(), WalkError> {
     check_reason(declined.reason.as_deref())?;
-    let Some(room) = walk.home.room.as_deref() else {
+    let now = walk.now;
+    let Some(room) = walk.home.room.as_deref_mut() else {
         return Ok(());
     };
     let to = declined.to.as_ref();
@@ -174,6 +177,7 @@ fn decline(walk: &mut Walk<'_>, from: &FullJid, declined: Decline) -> Result<(),
     let inviter = inviter
         .filter(is_here)
         .ok_or_else(StanzaError::item_not_found)?;
+    room.paces.invite(&from.to_bare(), 1, now)?;
     let user = User {
         decline: Some(Decline {
             from: Some(from.to_bare().into()),

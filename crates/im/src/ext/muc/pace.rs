@@ -1,7 +1,8 @@
 //! How fast a room may be talked to: what one user says costs everybody else a stanza.
 //!
-//! Three rates of the service, beside the slow mode of a room ([`super::slow_mode`]). What is too fast is refused with an
-//! error of type `wait`. Memory alone knows: a restart forgives.
+//! Three rates of the service that the operator chooses ([`Rates`]), and three of what one user does to a room beside
+//! talking in it: inviting, registering, saying how far it has read. Beside them there is the slow mode of a room
+//! ([`super::slow_mode`]). What is too fast is refused with an error of type `wait`. Memory alone knows: a restart forgives.
 
 use std::collections::HashMap;
 
@@ -41,6 +42,47 @@ impl Default for Rates {
     }
 }
 
+/// How often something may be done.
+#[derive(Clone, Copy, Debug)]
+struct Allowance {
+    /// How long one of them takes to be paid for; 0 where there is no bound.
+    price_micros: u64,
+    /// How much may be owed.
+    debt_micros: u64,
+}
+
+impl Allowance {
+    /// So many in a second on average; 0 for any number.
+    fn per_second(rate: u32) -> Allowance {
+        Allowance {
+            price_micros: 1_000_000_u64.checked_div(u64::from(rate)).unwrap_or(0),
+            debt_micros: BURST_SECONDS * 1_000_000,
+        }
+    }
+
+    /// So many at once, and one more each so many seconds.
+    const fn at_once(most: u64, seconds: u64) -> Allowance {
+        Allowance {
+            price_micros: seconds * 1_000_000,
+            debt_micros: most * seconds * 1_000_000,
+        }
+    }
+}
+
+/// People whom one user invites to one room, and refusals of invitations: each is a message to somebody, and stored until
+/// it is there. Two messages of as many as one message may invite, then ten a minute: whoever means more makes them members.
+const INVITATIONS: Allowance = Allowance::at_once(100, 6);
+/// Registrations of one user with one room, and their ends: each may ask ten people or be shown to all. Somebody tries some
+/// nicknames, and is done with it for months.
+const REGISTRATIONS: Allowance = Allowance::at_once(10, 30);
+/// Markers, receipts and questions of one member of a group for how far it has come: each that is news is a row, and one
+/// that is none may be 64 entries read. A client that comes back with as many messages as it is sent on joining may say
+/// that it got each of them.
+const MARKERS: Allowance = Allowance {
+    price_micros: 1_000_000 / 20,
+    debt_micros: BURST_SECONDS * 1_000_000,
+};
+
 /// A bucket kept as one number: when all that was taken from it is paid for.
 #[derive(Clone, Copy, Debug, Default)]
 struct Bucket {
@@ -48,14 +90,16 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn has_one(self, per_second: u32, now: Timestamp) -> bool {
+    fn has(self, count: u64, allowance: Allowance, now: Timestamp) -> bool {
         let debt = self.paid_at_micros.saturating_sub(micros(now));
-        per_second == 0 || debt + price(per_second) <= BURST_SECONDS * 1_000_000
+        let price = allowance.price_micros.saturating_mul(count);
+        price == 0 || debt.saturating_add(price) <= allowance.debt_micros
     }
 
-    fn take(&mut self, per_second: u32, now: Timestamp) {
-        if per_second > 0 {
-            self.paid_at_micros = self.paid_at_micros.max(micros(now)) + price(per_second);
+    fn take(&mut self, count: u64, allowance: Allowance, now: Timestamp) {
+        let price = allowance.price_micros.saturating_mul(count);
+        if price > 0 {
+            self.paid_at_micros = self.paid_at_micros.max(micros(now)).saturating_add(price);
         }
     }
 }
@@ -64,26 +108,29 @@ fn micros(now: Timestamp) -> u64 {
     now.millis().saturating_mul(1_000)
 }
 
-fn price(per_second: u32) -> u64 {
-    1_000_000 / u64::from(per_second)
-}
-
 /// What is remembered of one user.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pace {
     messages: Bucket,
     presences: Bucket,
+    invitations: Bucket,
+    registrations: Bucket,
+    markers: Bucket,
     /// When the user may ask for voice again.
     may_ask_at: Timestamp,
 }
 
 impl Pace {
     fn is_at_rest(&self, now: Timestamp) -> bool {
-        let paid_at = self
-            .messages
-            .paid_at_micros
-            .max(self.presences.paid_at_micros);
-        paid_at <= micros(now) && self.may_ask_at <= now
+        let buckets = [
+            self.messages,
+            self.presences,
+            self.invitations,
+            self.registrations,
+            self.markers,
+        ];
+        let is_paid = |bucket: &Bucket| bucket.paid_at_micros <= micros(now);
+        buckets.iter().all(is_paid) && self.may_ask_at <= now
     }
 }
 
@@ -115,9 +162,11 @@ impl Paces {
         now: Timestamp,
         rates: Rates,
     ) -> Result<(), StanzaError> {
-        let is_room_free = !is_for_all || self.messages.has_one(rates.room_messages, now);
+        let all = Allowance::per_second(rates.room_messages);
+        let own = Allowance::per_second(rates.messages);
+        let is_room_free = !is_for_all || self.messages.has(1, all, now);
         let pace = self.of(user, now);
-        if !pace.messages.has_one(rates.messages, now) {
+        if !pace.messages.has(1, own, now) {
             return Err(too_fast("you write too fast"));
         }
         if !is_room_free {
@@ -125,9 +174,9 @@ impl Paces {
                 StanzaError::resource_constraint().with_text("too much is said in this room")
             );
         }
-        pace.messages.take(rates.messages, now);
+        pace.messages.take(1, own, now);
         if is_for_all {
-            self.messages.take(rates.room_messages, now);
+            self.messages.take(1, all, now);
         }
         Ok(())
     }
@@ -138,12 +187,54 @@ impl Paces {
         now: Timestamp,
         rates: Rates,
     ) -> Result<(), StanzaError> {
-        let pace = self.of(user, now);
-        if !pace.presences.has_one(rates.presences, now) {
-            return Err(too_fast("your presence changes too fast"));
-        }
-        pace.presences.take(rates.presences, now);
-        Ok(())
+        let allowance = Allowance::per_second(rates.presences);
+        let presences = &mut self.of(user, now).presences;
+        let why = "your presence changes too fast";
+        spend(presences, 1, allowance, now, why)
+    }
+
+    /// A user invites so many to the room, or declines to come.
+    ///
+    /// # Errors
+    /// It has invited too many lately.
+    pub(super) fn invite(
+        &mut self,
+        user: &BareJid,
+        people: u64,
+        now: Timestamp,
+    ) -> Result<(), StanzaError> {
+        let invitations = &mut self.of(user, now).invitations;
+        spend(
+            invitations,
+            people,
+            INVITATIONS,
+            now,
+            "too many are invited",
+        )
+    }
+
+    /// A user registers with the room, or does so no more.
+    ///
+    /// # Errors
+    /// It has done so too often lately.
+    pub(super) fn register(&mut self, user: &BareJid, now: Timestamp) -> Result<(), StanzaError> {
+        let registrations = &mut self.of(user, now).registrations;
+        spend(
+            registrations,
+            1,
+            REGISTRATIONS,
+            now,
+            "you register too often",
+        )
+    }
+
+    /// A member of a group says how far it has come, or asks.
+    ///
+    /// # Errors
+    /// It does so too fast.
+    pub(super) fn mark(&mut self, member: &BareJid, now: Timestamp) -> Result<(), StanzaError> {
+        let markers = &mut self.of(member, now).markers;
+        spend(markers, 1, MARKERS, now, "you send markers too fast")
     }
 
     /// A visitor asks for voice in a room that lets nobody ask again for so many seconds.
@@ -163,6 +254,21 @@ impl Paces {
         pace.may_ask_at = now.plus_millis(u64::from(seconds) * 1_000);
         Ok(())
     }
+}
+
+/// Takes so many from a bucket, or none.
+fn spend(
+    bucket: &mut Bucket,
+    count: u64,
+    allowance: Allowance,
+    now: Timestamp,
+    why: &str,
+) -> Result<(), StanzaError> {
+    if !bucket.has(count, allowance, now) {
+        return Err(too_fast(why));
+    }
+    bucket.take(count, allowance, now);
+    Ok(())
 }
 
 fn too_fast(text: &str) -> StanzaError {
@@ -251,6 +357,30 @@ mod tests {
         // What is not said is not counted.
         let later = NOON.plus_millis(1_000);
         assert_eq!(paces.message(&user(11), true, later, rates), Ok(()));
+    }
+
+    #[test]
+    fn what_one_user_does_beside_talking_has_its_bounds() {
+        let mut paces = Paces::default();
+        for _ in 0..2 {
+            assert_eq!(paces.invite(&user(1), 50, NOON), Ok(()));
+        }
+        wait(paces.invite(&user(1), 1, NOON), Condition::PolicyViolation);
+        assert_eq!(paces.invite(&user(2), 50, NOON), Ok(()));
+        let later = NOON.plus_millis(60_000);
+        assert_eq!(paces.invite(&user(1), 10, later), Ok(()));
+        assert!(paces.invite(&user(1), 1, later).is_err());
+        for _ in 0..10 {
+            assert_eq!(paces.register(&user(1), NOON), Ok(()));
+        }
+        wait(paces.register(&user(1), NOON), Condition::PolicyViolation);
+        let later = NOON.plus_millis(30_000);
+        assert_eq!(paces.register(&user(1), later), Ok(()));
+        for _ in 0..200 {
+            assert_eq!(paces.mark(&user(1), NOON), Ok(()));
+        }
+        wait(paces.mark(&user(1), NOON), Condition::PolicyViolation);
+        assert_eq!(paces.mark(&user(1), NOON.plus_millis(50)), Ok(()));
     }
 
     #[test]

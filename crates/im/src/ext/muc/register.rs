@@ -65,7 +65,13 @@ pub(super) fn requirements(walk: &Walk<'_>) -> Answer {
 /// Somebody registers, or does so no more.
 pub(super) async fn set(walk: &mut Walk<'_>, payload: &Element) -> Answer {
     let applicant = applicant(walk)?;
-    match Register::read(payload).ok_or_else(StanzaError::bad_request)? {
+    let register = Register::read(payload).ok_or_else(StanzaError::bad_request)?;
+    // Also what is refused: looking for a nickname that is free is work, and tells who is there.
+    let now = walk.now;
+    if let Some(room) = walk.home.room.as_deref_mut() {
+        room.paces.register(&applicant.user, now)?;
+    }
+    match register {
         Register::Remove => remove(walk, &applicant)?,
         Register::Nick(nick) => {
             let nick = Nick::parse(&nick).map_err(|_| StanzaError::not_acceptable())?;

@@ -190,6 +190,7 @@ pub async fn hear_seen(walk: &mut Walk<'_>) -> Result<bool, WalkError> {
     let seen = seen.to_element()?;
     let (room, member) = asked_by_member(walk)?;
     let mut activity = standing(room, &member);
+    reached::paced(walk, &member)?;
     let id = named_position(&seen).and_then(ArchiveId::parse);
     let Some(id) = id else { return Ok(true) };
     if let Some(number) = number_at(walk, id).await? {

@@ -48,6 +48,8 @@ pub async fn hear(walk: &mut Walk<'_>) -> Result<bool, WalkError> {
     let member = walk.stanza.from.as_ref().map(Jid::to_bare);
     let member = member.filter(|member| is_member(room, member));
     let member = member.ok_or_else(StanzaError::forbidden)?;
+    // Before anything is read for it.
+    paced(walk, &member)?;
     // XEP-0333: what is not in the archive is ignored.
     let Some(id) = id else { return Ok(true) };
     let Some(number) = number_at(walk, id).await? else {
@@ -70,6 +72,13 @@ pub async fn hear(walk: &mut Walk<'_>) -> Result<bool, WalkError> {
         tell(walk);
     }
     Ok(true)
+}
+
+/// A member says how far it has come, or asks: not too often (§10).
+pub(super) fn paced(walk: &mut Walk<'_>, member: &BareJid) -> Result<(), StanzaError> {
+    let now = walk.now;
+    let room = walk.home.room.as_deref_mut();
+    room.map_or(Ok(()), |room| room.paces.mark(member, now))
 }
 
 /// The marker or receipt of a message that holds nothing else that means anything.
