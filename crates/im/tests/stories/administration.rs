@@ -63,7 +63,10 @@ async fn tell(
     more: &str,
     fields: &[(&str, &[&str])],
 ) -> Result<Element, String> {
-    let node = format!("{ADMIN}{node}");
+    let node = match node.starts_with("urn:") {
+        true => node.to_owned(),
+        false => format!("{ADMIN}{node}"),
+    };
     let reply = client
         .asks(&command_at("example.org", &node, more, fields))
         .await;
@@ -507,6 +510,74 @@ async fn what_a_client_gets_wrong_has_a_name() {
     let session = begin(&mut nurse).await;
     world.pass_seconds(LIFETIME_MILLIS / 1_000 + 1).await;
     wrong(&mut nurse, &session, &[], "session-expired").await;
+}
+
+#[tokio::test]
+async fn an_announcement_is_made_in_all_rooms_of_the_host_by_the_rooms_themselves() {
+    let world = world();
+    let mut nurse = world.connect("nurse", "kitchen").await;
+    let mut juliet = world.online("juliet", "balcony").await;
+    let mut romeo = world.online("romeo", "orchard").await;
+    let enter = |room: &str, nick: &str| {
+        format!(
+            "<presence to='{room}@conference.example.org/{nick}'><x xmlns='http://jabber.org/protocol/muc'/></presence>"
+        )
+    };
+    for room in ["coven", "heath"] {
+        juliet.send(&enter(room, "firstwitch")).await;
+        juliet
+            .opens_room(&format!("{room}@conference.example.org"))
+            .await;
+    }
+    romeo.send(&enter("heath", "thirdwitch")).await;
+    juliet.receives_until_quiet().await;
+    romeo.receives_until_quiet().await;
+    let words = [("announcement", &["Going down", "for maintenance."][..])];
+    let node = "urn:posthaste:admin:0#announce-in-rooms";
+    let done = run(&mut nurse, node, &words).await.unwrap();
+    let note = done.child("note", ns::COMMANDS).unwrap().text();
+    assert_eq!(note, "Announced in 2 rooms.");
+    let heath = [
+        "from='heath@conference.example.org'",
+        "type='groupchat'",
+        "<body>Going down\nfor maintenance.</body>",
+    ];
+    romeo.receives(&[&heath]).await;
+    let coven = ["from='coven@conference.example.org'", heath[1], heath[2]];
+    let mut received = juliet.receives_until_quiet().await;
+    received.sort();
+    assert_eq!(received.len(), 2, "{received:#?}");
+    for (xml, parts) in received.iter().zip([coven, heath]) {
+        assert!(parts.iter().all(|part| xml.contains(part)), "{xml}");
+    }
+    // It is in no history: whoever comes later does not hear of it.
+    let mut tybalt = world.online("nurse", "hall").await;
+    tybalt.send(&enter("heath", "hag")).await;
+    let received = tybalt.receives_until_quiet().await.concat();
+    assert!(received.contains("code='110'") && !received.contains("Going down"));
+}
+
+#[tokio::test]
+async fn nobody_else_says_something_in_a_rooms_own_name() {
+    let world = world();
+    let mut juliet = world.online("juliet", "balcony").await;
+    let room = "coven@conference.example.org";
+    juliet
+        .send(&format!(
+            "<presence to='{room}/firstwitch'><x xmlns='http://jabber.org/protocol/muc'/></presence>"
+        ))
+        .await;
+    juliet.opens_room(room).await;
+    juliet.receives_until_quiet().await;
+    let mut romeo = world.online("romeo", "orchard").await;
+    let headline =
+        format!("<message to='{room}' type='headline'><body>Going down.</body></message>");
+    for sender in [&mut romeo, &mut juliet] {
+        sender.send(&headline).await;
+        let received = sender.receives_until_quiet().await;
+        assert_eq!(received.len(), 1, "{received:#?}");
+        assert!(received[0].contains("type='error'"), "{received:#?}");
+    }
 }
 
 #[tokio::test]

@@ -54,6 +54,7 @@ pub const COMMANDS: &[&Command] = &[
     &lists::ACTIVE,
     &lists::IDLE,
     &announcement::ANNOUNCE,
+    &announcement::ANNOUNCE_IN_ROOMS,
     &announcement::RESTART,
     &announcement::SHUT_DOWN,
 ];

@@ -7,6 +7,7 @@
 //! The road of a stanza to a room is [`received`]; what goes to many occupants is made in [`broadcast`] only.
 
 mod admin;
+mod announced;
 mod archive;
 pub mod avatar;
 pub mod broadcast;
@@ -250,6 +251,10 @@ async fn received_message(
 ) -> Result<(), WalkError> {
     // Before it counts as said: members and their homes speak to the room here, whether they are in it or not.
     if to.is_none() && group::hear(walk).await? {
+        return Ok(());
+    }
+    // Before it is refused as somebody's who is not in the room.
+    if to.is_none() && announced::hear(walk) {
         return Ok(());
     }
     // Before anything is done for it: whoever writes too fast is to cost nothing.
