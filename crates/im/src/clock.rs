@@ -19,6 +19,12 @@ impl Timestamp {
         Timestamp(self.0.saturating_add(millis))
     }
 
+    /// So many milliseconds before; never before the epoch.
+    #[must_use]
+    pub fn minus_millis(self, millis: u64) -> Timestamp {
+        Timestamp(self.0.saturating_sub(millis))
+    }
+
     /// Milliseconds that have passed since `earlier`; 0 when the clock went back.
     pub fn since(self, earlier: Timestamp) -> u64 {
         self.0.saturating_sub(earlier.0)

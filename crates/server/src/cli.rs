@@ -1,8 +1,10 @@
 //! The command line.
 
+use crate::config::units::parse_duration;
 use crate::config::{self, Config, ConfigError};
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where the configuration is looked for when no file is named, in this order.
 const PLACES: [&str; 2] = ["posthaste.toml", "/etc/posthaste/posthaste.toml"];
@@ -53,6 +55,9 @@ pub(crate) enum Command {
     /// Manage accounts, whether the server runs or not
     #[command(subcommand)]
     User(User),
+    /// See what accounts have uploaded, and remove it, whether the server runs or not
+    #[command(subcommand)]
+    Media(Media),
     /// Say what is wrong with the configuration, without starting anything
     CheckConfig,
     /// Print a configuration file with every key, its meaning and its default
@@ -112,4 +117,53 @@ pub(crate) struct Login {
     /// Make up a password and print it
     #[arg(long)]
     pub(crate) generate: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Media {
+    /// Show how much accounts have uploaded, and the sum of it
+    Usage {
+        /// Only this one, such as romeo@example.org
+        account: Option<String>,
+        /// What the list is sorted by
+        #[arg(long, value_enum, default_value_t = Sort::Bytes)]
+        sort: Sort,
+        /// How many accounts are listed; the sum is of all
+        #[arg(long, value_name = "COUNT", default_value_t = 50)]
+        top: usize,
+        /// List all of them
+        #[arg(long, conflicts_with = "top")]
+        all: bool,
+        /// As one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove files: those of an account, those that are older than so long, or one
+    #[command(group(ArgGroup::new("what").required(true).multiple(true).args(["account", "older_than", "file"])))]
+    Purge {
+        /// Only this one's, such as romeo@example.org; all of them, unless --older-than says otherwise
+        account: Option<String>,
+        /// Only files that were uploaded longer ago, such as 30d; of all accounts, unless one is named
+        #[arg(long, value_name = "AGE", value_parser = parse_duration)]
+        older_than: Option<Duration>,
+        /// Only this file: its address, or the 24 letters in it that name it
+        #[arg(long, value_name = "ID", conflicts_with_all = ["account", "older_than"])]
+        file: Option<String>,
+        /// Only say what would be removed
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not ask first
+        #[arg(short = 'y', long)]
+        yes: bool,
+    },
+}
+
+/// What a list of accounts is sorted by: the most first, or by address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Sort {
+    Bytes,
+    Files,
+    /// Bytes that were uploaded today
+    Today,
+    Account,
 }

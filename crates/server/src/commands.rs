@@ -1,7 +1,11 @@
-//! The commands that talk to a server: `user`, `reload`, `status`.
+//! The commands that talk to a server: `user`, `media`, `reload`, `status`.
 //!
-//! `user` works without a running server too: then it opens the store itself, under the same
+//! `user` and `media` work without a running server too: then they open the store themselves, under the same
 //! lock, so the two can never be in each other's way.
+
+mod media;
+
+pub(crate) use media::media;
 
 use crate::admin::{Answer, Client, Request, Status};
 use crate::cli::{Login, User};
@@ -182,7 +186,12 @@ fn rough_time(seconds: u64) -> String {
 }
 
 fn rough_size(bytes: u64) -> String {
-    let units = [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let units = [
+        ("TiB", 1_u64 << 40),
+        ("GiB", 1 << 30),
+        ("MiB", 1 << 20),
+        ("KiB", 1 << 10),
+    ];
     match units.iter().find(|(_, factor)| bytes >= *factor) {
         Some((unit, factor)) => {
             let tenths = bytes / (factor / 10);
@@ -268,6 +277,7 @@ mod tests {
             (1_536, "1.5 KiB"),
             (3 << 20, "3.0 MiB"),
             (5 << 30, "5.0 GiB"),
+            (3 << 39, "1.5 TiB"),
         ] {
             assert_eq!(rough_size(bytes), text);
         }

@@ -9,7 +9,7 @@ mod example;
 mod keys;
 mod read;
 mod reload;
-mod units;
+pub(crate) mod units;
 mod value;
 
 pub(crate) use example::{DEVELOPMENT, example};

@@ -1,5 +1,7 @@
-//! Account requests of the administrator, carried out on the heart: of the running server, or of
+//! Requests of the administrator about accounts and their files, carried out on the heart: of the running server, or of
 //! one that is opened on the idle store for this alone.
+
+mod media;
 
 use crate::admin::{Answer, PAGE, Request};
 use crate::config::Config;
@@ -68,6 +70,17 @@ async fn attempt(node: &Arc<Node>, request: Request) -> Result<Answer, String> {
                 .map_err(|error| format!("{account}: {error}"));
         }
         Request::UserList { host, after } => return list(node, host, after).await,
+        Request::MediaUsage { account, after } => {
+            return media::usage_of(node, account, after).await;
+        }
+        Request::MediaPurge {
+            account,
+            older_than_seconds,
+            after,
+            dry_run,
+        } => return media::purge(node, &account, older_than_seconds, after, dry_run).await,
+        Request::MediaFile { file } => return media::file(node, &file).await,
+        Request::MediaRemove { file } => return media::remove(node, &file).await,
         Request::Reload | Request::Status => return Err("that is not about accounts".to_owned()),
     }
     Ok(Answer::Done)

@@ -52,6 +52,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
     match command.unwrap_or(Command::Run) {
         Command::Run => run::run(source.read()?, source),
         Command::User(command) => commands::user(&source.read()?, command),
+        Command::Media(command) => commands::media(&source.read()?, command),
         Command::CheckConfig => say(format_args!("{} is good", source.read()?.origins.file)),
         Command::ExampleConfig if source.dev => {
             say(format_args!("{}", config::DEVELOPMENT.trim_end()))

@@ -14,7 +14,7 @@ use crate::home::HomeState;
 use crate::node::Node;
 use crate::tables;
 
-const DAY_MILLIS: u64 = 86_400_000;
+pub(super) const DAY_MILLIS: u64 = 86_400_000;
 
 /// Why a file could not be written down or removed.
 #[derive(Debug, Error)]

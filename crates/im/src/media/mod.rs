@@ -19,6 +19,7 @@ mod record;
 mod removal;
 mod slot;
 mod sweep;
+pub mod usage;
 
 pub use address::{PATH, address, file_in};
 pub use ledger::{Claimed, LedgerError, abandon, adopt, check, claim, file, finish, remove};
