@@ -74,6 +74,8 @@ pub struct Stats {
     pub abuse_reports: Counter,
     /// Stanzas that found no room in a slow session's queue.
     pub refused_by_queue: Counter,
+    /// What has become of files.
+    pub media: crate::media::stats::Stats,
 }
 
 impl Stats {

@@ -5,6 +5,7 @@
 
 pub(crate) mod exposition;
 mod listener;
+mod media;
 mod page;
 mod survey;
 

@@ -114,9 +114,13 @@ impl<'a> Books<'a> {
         let is_last = match record.state {
             State::Uploading => {
                 self.usage.open = self.usage.open.saturating_sub(1);
+                self.node.stats.media.abandoned.count();
                 true
             }
-            State::Stored => self.unshare(record).await?,
+            State::Stored => {
+                self.node.stats.media.removed.count();
+                self.unshare(record).await?
+            }
         };
         if is_last {
             self.doom(record);

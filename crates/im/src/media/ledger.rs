@@ -66,6 +66,11 @@ pub struct Claimed {
 /// # Errors
 /// The account is gone, or a limit is reached.
 pub async fn check(node: &Node, account: &BareJid, size: u64) -> Result<(), LedgerError> {
+    let stats = &node.stats.media;
+    stats.noted(has_room(node, account, size).await)
+}
+
+async fn has_room(node: &Node, account: &BareJid, size: u64) -> Result<(), LedgerError> {
     let home = node.home(account);
     let state = home.lock(node).await?;
     if !state.has_account {
@@ -81,6 +86,13 @@ pub async fn check(node: &Node, account: &BareJid, size: u64) -> Result<(), Ledg
 /// # Errors
 /// The slot was used before, the account is gone, or a limit is reached.
 pub async fn claim(node: &Node, slot: &Slot) -> Result<Claimed, LedgerError> {
+    let stats = &node.stats.media;
+    let claimed = stats.noted(begin(node, slot).await)?;
+    stats.begun.count();
+    Ok(claimed)
+}
+
+async fn begin(node: &Node, slot: &Slot) -> Result<Claimed, LedgerError> {
     let object = ObjectName::random(node);
     let ticket = {
         let home = node.home(&slot.account);
@@ -203,7 +215,8 @@ async fn complete(
         let Some(shared) = books.share(&now, is_written).await? else {
             return Ok(false);
         };
-        if shared.object != before.object {
+        let is_shared = shared.object != before.object;
+        if is_shared {
             // The account has these bytes: they count once. If they were written, another upload of them has been
             // faster.
             if is_written {
@@ -215,7 +228,13 @@ async fn complete(
         books.usage.open = books.usage.open.saturating_sub(1);
         books.change(id, &before, &now);
         books::write_file(node, &state, id, &now)?;
-        books.commit()?
+        let ticket = books.commit()?;
+        let stats = &node.stats.media;
+        match is_shared {
+            true => stats.adopted.count(),
+            false => stats.stored.count(),
+        }
+        ticket
     };
     durable(node, ticket).await?;
     Ok(true)

@@ -18,6 +18,7 @@ mod names;
 mod record;
 mod removal;
 mod slot;
+pub mod stats;
 mod sweep;
 pub mod usage;
 

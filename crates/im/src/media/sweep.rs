@@ -11,6 +11,7 @@ use super::books::{self, Books};
 use super::due::Class;
 use super::ledger::durable;
 use super::removal::doom_account;
+use super::stats::Sum;
 use super::{LedgerError, ObjectName, Usage};
 use crate::home::HomeState;
 use crate::node::Node;
@@ -29,6 +30,8 @@ const OBJECTS: usize = 1_024;
 pub struct Round {
     /// The account to go on with.
     from: Option<Bytes>,
+    /// What the accounts before it have.
+    sum: Sum,
 }
 
 impl Round {
@@ -79,13 +82,19 @@ pub async fn sweep(node: &Node, round: &mut Round) -> Result<Vec<Doomed>, Ledger
             continue;
         };
         match visit(node, &account).await {
-            Ok(objects) => push(&mut doomed, Some(account), objects),
+            Ok((objects, usage)) => {
+                round.sum.add(&usage);
+                push(&mut doomed, Some(account), objects);
+            }
             // The others are not kept waiting.
             Err(error) => tracing::warn!(%error, "the files of an account could not be swept"),
         }
     }
     if round.from.is_none() && !is_last {
         round.from = next;
+    }
+    if round.is_over() {
+        node.stats.media.came_round(std::mem::take(&mut round.sum));
     }
     // Nothing is erased that a crash could bring back.
     durable(node, node.kv().line().issued()).await?;
@@ -129,8 +138,8 @@ async fn doomed_in(
     Ok(rows.iter().filter_map(|(key, _)| object(key)).collect())
 }
 
-/// One account: lets go what is due, and answers what is doomed.
-async fn visit(node: &Node, account: &BareJid) -> Result<Vec<ObjectName>, LedgerError> {
+/// One account: lets go what is due, and answers what is doomed, and what it has now.
+async fn visit(node: &Node, account: &BareJid) -> Result<(Vec<ObjectName>, Usage), LedgerError> {
     let partition = tables::partition(account)?;
     // Looks before it loads the home: nearly always there is nothing to do.
     if needs_visit(node, &partition).await? {
@@ -143,7 +152,10 @@ async fn visit(node: &Node, account: &BareJid) -> Result<Vec<ObjectName>, Ledger
             doom_account(node, account).await?;
         }
     }
-    doomed_in(node, &partition, tables::MEDIA_DOOMED).await
+    let row = node.kv().get(&partition, tables::MEDIA_USAGE).await?;
+    let usage = row.map(Usage::decode).transpose()?.unwrap_or_default();
+    let doomed = doomed_in(node, &partition, tables::MEDIA_DOOMED).await?;
+    Ok((doomed, usage))
 }
 
 async fn needs_visit(node: &Node, partition: &Partition) -> Result<bool, LedgerError> {

@@ -1,13 +1,16 @@
 //! Whoever runs the server sees what accounts have uploaded, and puts an end to it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use posthaste_im::clock::{Clock as _, Timestamp};
+use posthaste_im::media::stats::{Refused, Sum};
 use posthaste_im::media::usage::{self, Found, MOST_FILES, Which};
-use posthaste_im::media::{self, FileId, LedgerError, Purpose, Slot};
+use posthaste_im::media::{self, FileId, LedgerError, Purpose, Round, Slot};
+use posthaste_kv::memory::MemoryKv;
 use posthaste_proto::jid::BareJid;
 
-use crate::harness::World;
+use crate::harness::{World, config};
 
 const DAY_SECONDS: u64 = 86_400;
 
@@ -185,4 +188,66 @@ async fn an_upload_that_is_under_way_ends_with_its_row() {
     };
     let nothing = usage::purge(&world.node, &romeo, before).await.unwrap();
     assert_eq!(nothing, Found::default());
+}
+
+#[tokio::test]
+async fn what_becomes_of_files_is_counted() {
+    let mut config = config();
+    config.media.open_uploads = 3;
+    config.media.account_files = 5;
+    config.media.day_bytes = 1_000;
+    config.media.upload_seconds = 3_600;
+    let world = World::with(config, Arc::new(MemoryKv::new()));
+    let romeo = account("romeo");
+    uploads(&world, "romeo", 1, 100).await;
+    uploads(&world, "romeo", 1, 100).await;
+    let stats = &world.node.stats.media;
+    assert_eq!((stats.begun.value(), stats.stored.value()), (2, 1));
+    assert_eq!(stats.adopted.value(), 1);
+
+    // Each limit has a counter of its own.
+    let slot = begins(&world, "romeo", 10).await;
+    let again = media::claim(&world.node, &slot).await;
+    assert!(matches!(again, Err(LedgerError::Used)));
+    assert!(media::check(&world.node, &romeo, 900).await.is_err());
+    begins(&world, "romeo", 10).await;
+    begins(&world, "romeo", 10).await;
+    assert!(media::check(&world.node, &romeo, 10).await.is_err());
+    for (why, count) in [
+        (Refused::Size, 0),
+        (Refused::Account, 0),
+        (Refused::Day, 1),
+        (Refused::Open, 1),
+        (Refused::Slot, 1),
+        (Refused::Store, 0),
+    ] {
+        assert_eq!(stats.refused(why), count, "{why:?}");
+    }
+    media::abandon(&world.node, &romeo, &slot.id).await.unwrap();
+    assert!(media::check(&world.node, &romeo, 10).await.is_err());
+    assert_eq!(
+        (stats.abandoned.value(), stats.refused(Refused::Account)),
+        (1, 1)
+    );
+
+    // What there is, is known when the sweep has come round.
+    assert_eq!(stats.sum(), Sum::default());
+    let mut round = Round::default();
+    media::sweep(&world.node, &mut round).await.unwrap();
+    let sum = Sum {
+        accounts: 1,
+        files: 4,
+        open: 2,
+        bytes: 120,
+    };
+    assert_eq!((stats.rounds.value(), stats.sum()), (1, sum));
+    world.pass_seconds(7_200).await;
+    media::sweep(&world.node, &mut round).await.unwrap();
+    assert_eq!(stats.abandoned.value(), 3);
+    usage::purge(&world.node, &romeo, Which::default())
+        .await
+        .unwrap();
+    assert_eq!(stats.removed.value(), 2);
+    media::sweep(&world.node, &mut round).await.unwrap();
+    assert_eq!((stats.rounds.value(), stats.sum()), (3, Sum::default()));
 }

@@ -1,5 +1,6 @@
 //! Every metric of the server, by name. docs/operating.md says what to watch.
 
+use super::media;
 use super::page::Page;
 use super::resident_bytes;
 use super::survey::Survey;
@@ -47,6 +48,7 @@ pub(crate) fn generation(page: &mut Page, generation: &Generation) {
         generation.store.size_bytes(),
     );
     gate(page, &generation.gate_stats);
+    media::ledger(page, &generation.node.stats.media);
 }
 
 fn sessions(page: &mut Page, node: &Node) {

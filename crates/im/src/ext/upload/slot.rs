@@ -9,6 +9,7 @@ use super::Query;
 use crate::clock::Timestamp;
 use crate::error::WalkError;
 use crate::ext::Answer;
+use crate::media::stats::Refused;
 use crate::media::{self, FileId, LedgerError, Purpose, Slot};
 
 /// Answers a request for a slot.
@@ -19,6 +20,7 @@ pub(super) async fn answer(query: &Query<'_>, payload: &Element) -> Answer {
     let now = query.node.now();
     let limits = &query.node.config().media;
     if asked.size > limits.largest() {
+        query.node.stats.media.refuse(Refused::Size);
         return Err(file_too_large(limits.largest()).into());
     }
     let purpose = purpose(asked.purpose);
@@ -43,6 +45,7 @@ pub(super) async fn answer(query: &Query<'_>, payload: &Element) -> Answer {
     let key = media::slot_key(query.node).await.map_err(refusal)?;
     let get = media::address(query.base, &slot.id, &slot.name);
     let put = format!("{get}?slot={}", slot.sign(&key));
+    query.node.stats.media.slots.count();
     Ok(Some(upload::Slot { put, get }.to_element()))
 }
 

@@ -1,0 +1,80 @@
+//! The metrics of uploaded files.
+
+use super::page::Page;
+use posthaste_im::media::stats::{Refused, Stats};
+use posthaste_im::stats::Counter;
+
+/// What the heart knows of them.
+pub(super) fn ledger(page: &mut Page, stats: &Stats) {
+    let sum = stats.sum();
+    let gauges = [
+        (
+            "posthaste_media_accounts",
+            "Accounts that have files, when the last sweep came round.",
+            sum.accounts,
+        ),
+        (
+            "posthaste_media_files",
+            "Files, those being uploaded included, when the last sweep came round.",
+            sum.files,
+        ),
+        (
+            "posthaste_media_uploading_files",
+            "Uploads begun and not ended, when the last sweep came round.",
+            sum.open,
+        ),
+        (
+            "posthaste_media_bytes",
+            "Bytes that files take; an account's identical ones count once. As of the last sweep.",
+            sum.bytes,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        page.gauge(name, help, value);
+    }
+    let counters: [(&str, &str, &Counter); 5] = [
+        (
+            "posthaste_media_slots_total",
+            "Slots for uploads given out (XEP-0363).",
+            &stats.slots,
+        ),
+        (
+            "posthaste_media_uploads_begun_total",
+            "Uploads that began.",
+            &stats.begun,
+        ),
+        (
+            "posthaste_media_uploads_abandoned_total",
+            "Uploads that came to nothing.",
+            &stats.abandoned,
+        ),
+        (
+            "posthaste_media_files_removed_total",
+            "Files removed, by their uploader, by an administrator or because their time had come.",
+            &stats.removed,
+        ),
+        (
+            "posthaste_media_sweeps_total",
+            "Rounds of the sweep over all accounts.",
+            &stats.rounds,
+        ),
+    ];
+    for (name, help, counter) in counters {
+        page.counter(name, help, counter.value());
+    }
+    page.counters(
+        "posthaste_media_uploads_finished_total",
+        "Uploads that became files: with bytes of their own, or with some that the account had.",
+        "bytes",
+        [
+            ("new", stats.stored.value()),
+            ("known", stats.adopted.value()),
+        ],
+    );
+    page.counters(
+        "posthaste_media_uploads_refused_total",
+        "Uploads refused before a byte was taken, by the limit that was reached.",
+        "reason",
+        Refused::ALL.map(|why| (why.label(), stats.refused(why))),
+    );
+}
