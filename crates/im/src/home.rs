@@ -194,6 +194,8 @@ pub struct HomeState {
     pub heard: ThinVec<(BareJid, ArchiveId)>,
     /// The room whose home this is, while it exists (XEP-0045).
     pub room: Option<Box<Room>>,
+    /// Has one of its sessions sent a file to a group that has not come back from there yet ([`crate::media`])?
+    pub awaits_echo: bool,
     /// Is it in the node's list of homes whose cursor is to be saved?
     pub listed_dirty: bool,
 }
@@ -221,6 +223,7 @@ impl HomeState {
             audience: Audience::default(),
             heard: ThinVec::new(),
             listed_dirty: false,
+            awaits_echo: false,
             room: room::load(node, jid, &partition).await?,
             jid: jid.clone(),
             partition,

@@ -25,6 +25,7 @@ use crate::ext::{
 };
 use crate::home::Attendee;
 use crate::log::Entry;
+use crate::media;
 use crate::router::Place;
 use crate::session::{Form, What};
 use crate::walk::Walk;
@@ -79,6 +80,8 @@ async fn sent_message(walk: &mut Walk<'_>) -> Result<(), WalkError> {
         archive_own_copy(walk, &xml);
         walk.note_sent_message();
         retraction::apply(walk).await?;
+        // With the same commit: a file that is on its way must be known to be.
+        media::delivered::note_sent(walk).await?;
         carbons::copy_sent(walk, &xml);
     }
     if is_missed_beyond(walk) {
@@ -174,6 +177,8 @@ async fn received_message(walk: &mut Walk<'_>, kind: MessageType) -> Result<(), 
     if groups::hear(walk).await? {
         return Ok(());
     }
+    // After what was forged in a group's name is gone, and before ids are put in: it looks for the group's.
+    media::delivered::note_received(walk).await?;
     // Before the id of this home goes in: a sender cannot have assigned it.
     strip_forged(walk);
     // Before it is weighed: an invitation wakes phones.

@@ -123,6 +123,12 @@ pub const MEDIA_DUE: &[u8] = b"media-due/";
 /// `media-used/<milliseconds><file id>`: a slot whose file is gone and that must not be used again, by when it expires;
 /// the value is only a version byte.
 pub const MEDIA_USED: &[u8] = b"media-used/";
+/// `media-to/<file id><bare jid>`: somebody to whom a file was sent and who may not have it, with the messages that
+/// brought it ([`crate::media`]).
+pub const MEDIA_TO: &[u8] = b"media-to/";
+/// `media-sent/<bare jid>\0<message>\0<file id>`: a message that brought a file to somebody, to be found by the receipt;
+/// the value is only a version byte.
+pub const MEDIA_SENT: &[u8] = b"media-sent/";
 /// `media-usage`: how much the account has uploaded ([`crate::media::Usage`]).
 pub const MEDIA_USAGE: &[u8] = b"media-usage";
 /// `file` in the partition of a file: what whoever has its address may know of it ([`crate::media::File`]).
@@ -194,6 +200,26 @@ pub fn media_time_key(table: &[u8], at: Timestamp, id: &FileId) -> Bytes {
 pub fn media_time_file(table: &[u8], key: &[u8]) -> Option<FileId> {
     let (_, id) = key.strip_prefix(table)?.split_at_checked(8)?;
     FileId::parse(std::str::from_utf8(id).ok()?)
+}
+
+/// Where those begin to whom a file was sent. The name of a file is of one length, so that files do not mix.
+pub fn media_to_prefix(id: &FileId) -> Bytes {
+    text_key(MEDIA_TO, id.as_str())
+}
+
+/// The key of one to whom a file was sent.
+pub fn media_to_key(id: &FileId, peer: &BareJid) -> Bytes {
+    text_key(MEDIA_TO, &format!("{id}{peer}"))
+}
+
+/// Where the files of one message begin. Neither a JID nor the id of a stanza holds a NUL.
+pub fn media_sent_prefix(peer: &str, message: &str) -> Bytes {
+    text_key(MEDIA_SENT, &format!("{peer}\0{message}\0"))
+}
+
+/// The key of one file of one message.
+pub fn media_sent_key(peer: &str, message: &str, id: &FileId) -> Bytes {
+    text_key(MEDIA_SENT, &format!("{peer}\0{message}\0{id}"))
 }
 
 /// The key of bytes of an account that is gone.

@@ -136,6 +136,11 @@ impl<'a> Walk<'a> {
         self.batch.delete(key);
     }
 
+    /// What this walk commits, for what writes several rows at once.
+    pub(crate) fn batch(&mut self) -> &mut Batch {
+        &mut self.batch
+    }
+
     /// Deletes every key that begins with `prefix` with this walk's commit.
     pub fn delete_prefix(&mut self, prefix: &[u8]) {
         self.batch

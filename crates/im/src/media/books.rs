@@ -9,7 +9,8 @@ use bytes::Bytes;
 use posthaste_kv::{Batch, Ticket};
 
 use super::record::Shared;
-use super::{Digest, File, FileId, LedgerError, Record, State, Usage, due};
+use super::{Digest, File, FileId, LedgerError, Record, State, Usage, delivered, due};
+use crate::error::WalkError;
 use crate::home::HomeState;
 use crate::node::Node;
 use crate::tables;
@@ -53,13 +54,7 @@ impl<'a> Books<'a> {
 
     /// A file that is there is another one from now on.
     pub(super) fn change(&mut self, id: &FileId, before: &Record, now: &Record) {
-        for key in due::keys(before, id) {
-            self.batch.delete(key);
-        }
-        self.batch.put(tables::media_key(id), now.encode());
-        for key in due::keys(now, id) {
-            self.batch.put(key, THERE);
-        }
+        change(&mut self.batch, id, before, now);
     }
 
     /// One more file has these bytes. Answers where they lie, if others have them already.
@@ -104,6 +99,9 @@ impl<'a> Books<'a> {
         self.batch.delete(tables::media_key(id));
         for key in due::keys(record, id) {
             self.batch.delete(key);
+        }
+        if record.sent.waiting > 0 {
+            delivered::forget(self, id).await?;
         }
         if self.node.now() <= record.slot_expires {
             let used = tables::media_time_key(tables::MEDIA_USED, record.slot_expires, id);
@@ -174,6 +172,17 @@ impl<'a> Books<'a> {
     }
 }
 
+/// A file that is there is another one from now on; what it counts for stays.
+pub(super) fn change(batch: &mut Batch, id: &FileId, before: &Record, now: &Record) {
+    for key in due::keys(before, id) {
+        batch.delete(key);
+    }
+    batch.put(tables::media_key(id), now.encode());
+    for key in due::keys(now, id) {
+        batch.put(key, THERE);
+    }
+}
+
 /// What the account of this home has uploaded.
 pub(super) async fn usage(node: &Node, state: &HomeState) -> Result<Usage, LedgerError> {
     let row = node.kv().get(&state.partition, tables::MEDIA_USAGE).await?;
@@ -185,7 +194,7 @@ pub(super) async fn record(
     node: &Node,
     state: &HomeState,
     id: &FileId,
-) -> Result<Option<Record>, LedgerError> {
+) -> Result<Option<Record>, WalkError> {
     let key = tables::media_key(id);
     let row = node.kv().get(&state.partition, &key).await?;
     Ok(row.map(Record::decode).transpose()?)

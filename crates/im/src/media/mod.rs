@@ -11,6 +11,7 @@
 
 mod address;
 mod books;
+pub(crate) mod delivered;
 mod due;
 mod ledger;
 mod list;

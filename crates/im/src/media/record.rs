@@ -73,10 +73,15 @@ pub enum State {
 /// To whom a file was sent, as far as its uploader's home can know ([`super::Keep::Delivered`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
-    /// Messages with its address that their recipients do not have yet, those that nobody will hear of included.
+    /// Those to whom it was sent and who may not have it; [`Sent::FOR_GOOD`] when that will never be known.
     pub waiting: u32,
-    /// When the last of them arrived, if no other waits.
+    /// When the last of them got it.
     pub delivered: Option<Timestamp>,
+}
+
+impl Sent {
+    /// It was sent to somebody of whom nobody will hear, or to too many.
+    pub const FOR_GOOD: u32 = u32::MAX;
 }
 
 /// A file as its account knows it (row `media/<file id>` of the account).
@@ -312,4 +317,130 @@ fn read_object(value: &mut Reader) -> Result<ObjectName, Corrupt> {
 fn read_digest(value: &mut Reader) -> Result<Digest, Corrupt> {
     let bytes = value.bytes()?;
     Digest::try_from(&bytes[..]).map_err(|_| value.corrupt("no SHA-256"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn text(text: &str) -> String {
+        format!("{:08x}{}", text.len(), hex(text.as_bytes()))
+    }
+
+    const OBJECT: &str = "abcdefghijklmnopqrstuvw7";
+
+    fn record() -> Record {
+        Record {
+            state: State::Stored,
+            object: ObjectName::parse(OBJECT).unwrap(),
+            size: 5,
+            digest: [6; 32],
+            name: "très cool.jpg".to_owned(),
+            content_type: "image/jpeg".to_owned(),
+            purpose: Purpose::Ephemeral(Timestamp(7)),
+            created: Timestamp(8),
+            slot_expires: Timestamp(9),
+            sent: Sent {
+                waiting: 10,
+                delivered: Some(Timestamp(11)),
+            },
+        }
+    }
+
+    /// What is on disk today can be read tomorrow: these bytes never change.
+    #[test]
+    fn stored_values_stay_as_they_are() {
+        let golden = [
+            "0101".to_owned(),
+            text(OBJECT),
+            "0000000000000005".to_owned(),
+            format!("00000020{}", "06".repeat(32)),
+            text("très cool.jpg"),
+            text("image/jpeg"),
+            "020000000000000007".to_owned(),
+            "00000000000000080000000000000009".to_owned(),
+            "0000000a01000000000000000b".to_owned(),
+        ]
+        .concat();
+        assert_eq!(hex(&record().encode()), golden);
+        assert_eq!(Record::decode(record().encode()), Ok(record()));
+
+        let file = File {
+            account: BareJid::parse("romeo@example.org").unwrap(),
+            object: ObjectName::parse(OBJECT).unwrap(),
+            size: 5,
+            digest: [6; 32],
+            name: "a".to_owned(),
+            content_type: String::new(),
+            created: Timestamp(8),
+            until: None,
+        };
+        let golden = [
+            "01".to_owned(),
+            text("romeo@example.org"),
+            text(OBJECT),
+            "0000000000000005".to_owned(),
+            format!("00000020{}", "06".repeat(32)),
+            text("a"),
+            text(""),
+            "000000000000000800".to_owned(),
+        ]
+        .concat();
+        assert_eq!(hex(&file.encode()), golden);
+        assert_eq!(File::decode(file.encode()), Ok(file));
+
+        let shared = Shared {
+            object: ObjectName::parse(OBJECT).unwrap(),
+            files: 2,
+        };
+        let golden = ["01", &text(OBJECT), "00000002"].concat();
+        assert_eq!(hex(&shared.encode()), golden);
+        assert_eq!(Shared::decode(shared.encode()), Ok(shared));
+
+        let usage = Usage {
+            files: 1,
+            open: 2,
+            used: 3,
+            bytes: 4,
+            day: 5,
+            day_bytes: 6,
+        };
+        let golden = "010000000100000002000000030000000000000004000000050000000000000006";
+        assert_eq!(hex(&usage.encode()), golden);
+        assert_eq!(Usage::decode(usage.encode()), Ok(usage));
+    }
+
+    #[test]
+    fn every_purpose_and_state_comes_back() {
+        for purpose in [Purpose::Message, Purpose::Profile, Purpose::Permanent] {
+            for state in [State::Uploading, State::Stored] {
+                let other = Record {
+                    state,
+                    purpose,
+                    sent: Sent::default(),
+                    ..record()
+                };
+                assert_eq!(Record::decode(other.encode()), Ok(other));
+            }
+        }
+    }
+
+    #[test]
+    fn damaged_values_are_refused() {
+        let good = record().encode();
+        for cut in 0..good.len() {
+            assert!(Record::decode(good.slice(..cut)).is_err(), "{cut}");
+        }
+        for bytes in [&[][..], &[2], &[1], &[1; 200], &[0; 80]] {
+            let value = Bytes::copy_from_slice(bytes);
+            assert!(Record::decode(value.clone()).is_err(), "{bytes:?}");
+            assert!(File::decode(value.clone()).is_err(), "{bytes:?}");
+            assert!(Shared::decode(value.clone()).is_err(), "{bytes:?}");
+            assert!(Usage::decode(value).is_err(), "{bytes:?}");
+        }
+    }
 }

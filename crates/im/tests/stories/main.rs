@@ -25,6 +25,7 @@ mod groups;
 mod groups_simulated;
 mod inbox;
 mod media;
+mod media_delivered;
 mod media_simulated;
 mod media_usage;
 mod pep;
