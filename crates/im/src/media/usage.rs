@@ -12,6 +12,7 @@ use super::ledger::{DAY_MILLIS, durable};
 use super::record::Usage;
 use super::{FileId, LedgerError, Record};
 use crate::clock::Timestamp;
+use crate::error::WalkError;
 use crate::node::Node;
 use crate::tables;
 
@@ -52,7 +53,7 @@ impl AccountUsage {
 ///
 /// # Errors
 /// The store failed.
-pub async fn usage_of(node: &Node, account: &BareJid) -> Result<AccountUsage, LedgerError> {
+pub async fn usage_of(node: &Node, account: &BareJid) -> Result<AccountUsage, WalkError> {
     let partition = tables::partition(account)?;
     let row = node.kv().get(&partition, tables::MEDIA_USAGE).await?;
     let usage = row.map(Usage::decode).transpose()?.unwrap_or_default();

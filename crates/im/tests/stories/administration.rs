@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::harness::{Client, World, config};
 use posthaste_im::config::{Config, HostConfig};
 use posthaste_im::ext::commands::sessions::LIFETIME_MILLIS;
+use posthaste_im::media::{self, FileId, Purpose, Slot};
 use posthaste_im::orders::Order;
 use posthaste_kv::memory::MemoryKv;
 use posthaste_proto::jid::BareJid;
@@ -555,6 +556,41 @@ async fn an_announcement_is_made_in_all_rooms_of_the_host_by_the_rooms_themselve
     tybalt.send(&enter("heath", "hag")).await;
     let received = tybalt.receives_until_quiet().await.concat();
     assert!(received.contains("code='110'") && !received.contains("Going down"));
+}
+
+#[tokio::test]
+async fn an_administrator_learns_how_much_somebody_has_uploaded() {
+    let world = world();
+    let slot = Slot {
+        account: jid("romeo@example.org"),
+        id: FileId::random(&world.node),
+        name: "balcony.jpg".to_owned(),
+        size: 23_456,
+        content_type: "image/jpeg".to_owned(),
+        purpose: Purpose::Message,
+        expires: world.node.now().plus_millis(60_000),
+    };
+    media::claim(&world.node, &slot).await.unwrap();
+    let mut nurse = world.connect("nurse", "kitchen").await;
+    let node = "urn:posthaste:admin:0#media-usage";
+    let of_romeo = [("accountjid", &["romeo@example.org"][..])];
+    let usage = run(&mut nurse, node, &of_romeo).await.unwrap();
+    for (var, value) in [
+        ("FORM_TYPE", "urn:posthaste:admin:0"),
+        ("files", "1"),
+        ("files_most", "100000"),
+        ("uploading", "1"),
+        ("bytes", "23456"),
+        ("today", "23456"),
+    ] {
+        assert_eq!(values(&usage, var), [value], "{var}");
+    }
+    let of_nobody = [("accountjid", &["nobody@example.org"][..])];
+    let nobody = run(&mut nurse, node, &of_nobody).await.unwrap_err();
+    assert!(nobody.contains("<item-not-found"), "{nobody}");
+    let of_another = [("accountjid", &["juliet@verona.example"][..])];
+    let another = run(&mut nurse, node, &of_another).await.unwrap_err();
+    assert!(another.contains("<forbidden"), "{another}");
 }
 
 #[tokio::test]

@@ -3,11 +3,12 @@
 //! XEP-0133: Service Administration, version 1.3.1, as commands of XEP-0050. An administrator of a host sees what
 //! concerns its accounts; who administers the server may also restart it or shut it down. Left out: messages of the day
 //! and of welcome, blacklists and whitelists of the whole service, and editing the administrators, who are the
-//! configuration's.
+//! configuration's. Two commands are ours: announcements in all rooms, and what an account has uploaded.
 
 mod accounts;
 mod announcement;
 mod lists;
+mod media;
 mod one_account;
 
 use posthaste_proto::error::StanzaError;
@@ -43,6 +44,7 @@ pub const COMMANDS: &[&Command] = &[
     &one_account::ROSTER,
     &one_account::LAST_LOGIN,
     &one_account::STATISTICS,
+    &media::USAGE,
     &lists::REGISTERED_NUMBER,
     &lists::DISABLED_NUMBER,
     &lists::ONLINE_NUMBER,
