@@ -139,7 +139,7 @@ pub(crate) enum Media {
         json: bool,
     },
     /// Remove files: those of an account, those that are older than so long, or one
-    #[command(group(ArgGroup::new("what").required(true).multiple(true).args(["account", "older_than", "file"])))]
+    #[command(group(ArgGroup::new("what").required(true).multiple(true).args(["account", "older_than", "single"])))]
     Purge {
         /// Only this one's, such as romeo@example.org; all of them, unless --older-than says otherwise
         account: Option<String>,
@@ -147,8 +147,9 @@ pub(crate) enum Media {
         #[arg(long, value_name = "AGE", value_parser = parse_duration)]
         older_than: Option<Duration>,
         /// Only this file: its address, or the 24 letters in it that name it
-        #[arg(long, value_name = "ID", conflicts_with_all = ["account", "older_than"])]
-        file: Option<String>,
+        // `file` is the configuration's.
+        #[arg(long = "file", value_name = "ID", conflicts_with_all = ["account", "older_than"])]
+        single: Option<String>,
         /// Only say what would be removed
         #[arg(long)]
         dry_run: bool,

@@ -30,7 +30,7 @@ pub(crate) fn media(config: &Config, command: Media) -> anyhow::Result<()> {
         Media::Purge {
             account,
             older_than,
-            file,
+            single,
             dry_run,
             yes,
         } => {
@@ -39,7 +39,7 @@ pub(crate) fn media(config: &Config, command: Media) -> anyhow::Result<()> {
                 (false, true) => Consent::Given,
                 (false, false) => Consent::Asked,
             };
-            match file {
+            match single {
                 Some(file) => purge_file(&mut desk, file, consent)?,
                 None => purge(&mut desk, account, older_than, consent)?,
             }

@@ -3,7 +3,7 @@
 use super::{account_of, parse};
 use crate::admin::{Answer, MediaFile, MediaLimits, MediaUsage};
 use posthaste_im::media::usage::{self, AccountUsage, Which};
-use posthaste_im::media::{self, FileId, LedgerError};
+use posthaste_im::media::{self, FileId};
 use posthaste_im::node::Node;
 
 pub(super) async fn usage_of(
@@ -114,7 +114,7 @@ fn id(text: &str) -> Result<FileId, String> {
     })
 }
 
-fn told(error: LedgerError) -> String {
+fn told(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 

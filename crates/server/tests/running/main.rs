@@ -62,6 +62,66 @@ fn accounts_are_managed_on_a_running_server_and_without_one() {
 }
 
 #[test]
+fn what_accounts_have_uploaded_is_asked_of_a_running_server_and_without_one() {
+    let place = Place::new("");
+    place.succeed(&["user", "add", "romeo@localhost"], "montague\n");
+    let romeo = ["media", "usage", "romeo@localhost"];
+    let mut running = Some(place.start());
+    for is_running in [true, false] {
+        if !is_running && let Some(running) = running.take() {
+            running.stop();
+        }
+        let all = place.succeed(&["media", "usage"], "");
+        assert_eq!(all, "nobody has uploaded anything\n");
+        let shown = place.succeed(&romeo, "");
+        assert!(shown.starts_with("files        0 of 100000\n"), "{shown}");
+        assert!(
+            shown.contains("\nstored       0 B of 10.0 GiB\n"),
+            "{shown}"
+        );
+        let json = place.succeed(&["media", "usage", "--json"], "");
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["total"]["files"], 0);
+        assert_eq!(json["limits"]["account_files"], 100_000);
+        let nothing = place.succeed(&["media", "purge", "--older-than", "30d"], "");
+        assert_eq!(nothing, "there is nothing to remove\n");
+        for (arguments, why) in [
+            (
+                &["media", "usage", "nobody@localhost"][..],
+                "there is no such account",
+            ),
+            (
+                &["media", "purge", "nobody@localhost"],
+                "there is no such account",
+            ),
+            (
+                &["media", "usage", "romeo@example.org"],
+                "is not a host of this server",
+            ),
+            (&["media", "purge", "--file", "x"], "names no file"),
+            (
+                &["media", "purge", "--file", "abcdefghijklmnopqrstuvw7"],
+                "there is no file abcdefghijklmnopqrstuvw7",
+            ),
+        ] {
+            let error = place.fail(arguments, "");
+            assert!(error.contains(why), "{arguments:?}: {error}");
+        }
+    }
+    let unsaid = place.command(&["media", "purge"], "");
+    assert_eq!(unsaid.status.code(), Some(2));
+    let what = text(&unsaid.stderr);
+    assert!(
+        what.contains("--older-than <AGE>") && what.contains("--file <ID>"),
+        "{what}"
+    );
+    let both = ["media", "purge", "romeo@localhost", "--file", "x"];
+    assert_eq!(place.command(&both, "").status.code(), Some(2));
+    let no_age = place.command(&["media", "purge", "--older-than", "soon"], "");
+    assert!(text(&no_age.stderr).contains("is not a duration"));
+}
+
+#[test]
 fn a_password_is_typed_twice_and_never_shown() {
     let place = Place::new("");
     let add = &["user", "add", "romeo@localhost"];
