@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use posthaste_kv::Kv;
 use posthaste_proto::jid::{BareJid, FullJid};
@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::ext::caps::ClientKinds;
 use crate::ext::commands::sessions::Sessions as CommandSessions;
 use crate::home::{Home, HomeState};
+use crate::media::Painter;
 use crate::orders::Orders;
 use crate::session::{Session, SessionId};
 use crate::stats::Stats;
@@ -63,6 +64,8 @@ pub struct Node {
     /// Homes whose account was removed by its owner and that are to be erased.
     removed: Mutex<Vec<BareJid>>,
     pub(crate) border: Border,
+    /// Who makes small pictures of files.
+    pub(crate) painter: OnceLock<Arc<dyn Painter>>,
 }
 
 impl fmt::Debug for Node {
@@ -103,6 +106,7 @@ impl Node {
             pushes: Mutex::default(),
             removed: Mutex::default(),
             border: Border::default(),
+            painter: OnceLock::new(),
         })
     }
 

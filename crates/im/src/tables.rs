@@ -133,6 +133,8 @@ pub const MEDIA_SENT: &[u8] = b"media-sent/";
 pub const MEDIA_USAGE: &[u8] = b"media-usage";
 /// `file` in the partition of a file: what whoever has its address may know of it ([`crate::media::File`]).
 pub const FILE: &[u8] = b"file";
+/// `preview` in the partition of a file: how it looks, once somebody has asked ([`crate::media::Preview`]).
+pub const PREVIEW: &[u8] = b"preview";
 /// `doomed/<object name>` in [`media_partition`]: bytes of an account that is gone; the value is only a version byte.
 pub const DOOMED: &[u8] = b"doomed/";
 /// `account/<bare jid>` in [`media_partition`]: the account has files, or has had; the value is only a version byte.

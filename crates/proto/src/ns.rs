@@ -206,6 +206,14 @@ pub const RETRACT: &str = "urn:xmpp:message-retract:1";
 pub const RETRACT_TOMBSTONE: &str = "urn:xmpp:message-retract:1#tombstone";
 /// Stateless file sharing (XEP-0447).
 pub const FILE_SHARING: &str = "urn:xmpp:sfs:0";
+/// What is said of a file (XEP-0446).
+pub const FILE_METADATA: &str = "urn:xmpp:file:metadata:0";
+/// Hashes (XEP-0300).
+pub const HASHES: &str = "urn:xmpp:hashes:2";
+/// Thumbnails (XEP-0264).
+pub const THUMBS: &str = "urn:xmpp:thumbs:1";
+/// Bits of binary (XEP-0231).
+pub const BOB: &str = "urn:xmpp:bob";
 /// Out-of-band data in messages (XEP-0066).
 pub const OOB: &str = "jabber:x:oob";
 /// Ids of a room's occupants (XEP-0421).

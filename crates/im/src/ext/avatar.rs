@@ -3,19 +3,23 @@
 //! XEP-0398: User Avatar to vCard-Based Avatars Conversion, version 1.0.0, between XEP-0084 (version 1.1.4) and the
 //! photo of the vCard (XEP-0153). The nodes are the truth: a vCard is shown with the picture of the nodes, as far as
 //! whoever asks may read them, and a photo in a vCard that is stored is published to them. A vCard without a photo leaves
-//! the picture as it is; one with an empty photo takes it away.
+//! the picture as it is; one with an empty photo takes it away. What is open to everybody is on the web, too.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
 use posthaste_proto::jid::BareJid;
 use posthaste_proto::ns;
-use posthaste_proto::stanza::{Kind, PresenceType};
+use posthaste_proto::stanza::{IqType, Kind, PresenceType, Stanza};
 use posthaste_proto::xml::Element;
 use sha1::{Digest, Sha1};
 
-use super::Ext;
 use super::pubsub::own::{self, OwnNode};
+use super::{Ext, muc};
 use crate::error::WalkError;
+use crate::media::PictureKind;
+use crate::node::Node;
+use crate::tables;
 use crate::walk::Walk;
 
 /// The extension.
@@ -217,4 +221,67 @@ pub async fn stamp(walk: &mut Walk<'_>) -> Result<(), WalkError> {
     walk.stanza
         .push_child(&Element::new("x", ns::VCARD_UPDATE).with_child(photo));
     Ok(())
+}
+
+// ---- the web --------------------------------------------------------------------------------------------
+
+/// A picture that everybody may see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicPicture {
+    /// What it really is.
+    pub kind: PictureKind,
+    /// The file.
+    pub bytes: Bytes,
+}
+
+/// The picture of this account or room, if everybody may see it: the nodes that hold it are open, or the room is a
+/// public one. For all others, and for addresses where nobody is, there is none.
+///
+/// # Errors
+/// The store's.
+pub async fn public(node: &Node, jid: &BareJid) -> Result<Option<PublicPicture>, WalkError> {
+    let partition = tables::partition(jid)?;
+    let is_account = node.kv().get(&partition, tables::ACCOUNT).await?.is_some();
+    // Before a home is made for it: most addresses that strangers try are nobody's.
+    if !is_account && node.kv().get(&partition, tables::ROOM).await?.is_none() {
+        return Ok(None);
+    }
+    let home = node.home(jid);
+    let mut state = home.lock(node).await?;
+    let nobody = Stanza::iq(IqType::Get);
+    let walk = Walk::new(node, &home, &mut state, nobody, None);
+    let base64 = match is_account {
+        true => open_picture(&walk).await,
+        false => muc::avatar::public(&walk).await,
+    };
+    // It has written nothing; what waited to be sent since the home was loaded sets out as after any walk.
+    let finished = walk.finish(Ok(())).await.map_err(|(_, error)| error);
+    drop(state);
+    let (_, out) = finished?;
+    node.route(out).await;
+    let mut base64 = base64?.unwrap_or_default();
+    base64.retain(|c| !c.is_ascii_whitespace());
+    let bytes = BASE64.decode(base64).unwrap_or_default();
+    let kind = PictureKind::sniff(&bytes);
+    Ok(kind.map(|kind| PublicPicture {
+        kind,
+        bytes: bytes.into(),
+    }))
+}
+
+async fn open_picture(walk: &Walk<'_>) -> Result<Option<String>, WalkError> {
+    let Some(metadata) = OwnNode::find(walk, ns::AVATAR_METADATA).await? else {
+        return Ok(None);
+    };
+    let Some(data) = OwnNode::find(walk, ns::AVATAR_DATA).await? else {
+        return Ok(None);
+    };
+    if !metadata.is_for_everybody() || !data.is_for_everybody() {
+        return Ok(None);
+    }
+    let Some(picture) = current(walk, &metadata).await? else {
+        return Ok(None);
+    };
+    let data = data.item(walk, &picture.id).await?;
+    Ok(data.map(|data| data.text()))
 }

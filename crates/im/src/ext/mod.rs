@@ -24,6 +24,7 @@ pub mod last_activity;
 pub mod legacy_session;
 pub mod listing;
 pub mod mam;
+pub mod media_preview;
 pub mod muc;
 pub mod ping;
 pub mod presence;
@@ -98,6 +99,9 @@ pub const ALL: &[&Ext] = &[
     &muc::search::EXT,
     &muc::hats::EXT,
     &upload::EXT,
+    &media_preview::EXT,
+    &media_preview::THUMBNAILS_EXT,
+    &media_preview::BITS_EXT,
     &client_access::EXT,
 ];
 

@@ -16,6 +16,7 @@ mod due;
 mod ledger;
 mod list;
 mod names;
+mod preview;
 mod record;
 mod removal;
 mod slot;
@@ -27,6 +28,10 @@ pub use address::{PATH, address, file_in};
 pub use ledger::{Claimed, LedgerError, abandon, adopt, check, claim, file, finish, remove};
 pub use list::{Listed, Page, list, usage};
 pub use names::{FileId, ObjectName};
+pub use preview::{
+    MOST_THUMBNAIL_BYTES, MOST_TINY_BYTES, Order, Painter, Picture, PictureKind, Preview,
+    SmallPicture, keep_preview, preview,
+};
 pub use record::{Digest, File, Purpose, Record, Sent, State, Usage};
 pub(crate) use removal::doom_account;
 pub use slot::{Slot, SlotError, SlotKey, slot_key};

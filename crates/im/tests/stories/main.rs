@@ -26,6 +26,7 @@ mod groups_simulated;
 mod inbox;
 mod media;
 mod media_delivered;
+mod media_previews;
 mod media_simulated;
 mod media_usage;
 mod pep;

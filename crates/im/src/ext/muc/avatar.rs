@@ -75,6 +75,21 @@ pub(super) async fn hashes(walk: &Walk<'_>) -> Result<Vec<String>, WalkError> {
     Ok(value.map(decode).transpose()?.unwrap_or_default())
 }
 
+/// The picture of a room that everybody may find, as the card has it.
+pub(in crate::ext) async fn public(walk: &Walk<'_>) -> Result<Option<String>, WalkError> {
+    let room = walk.home.room.as_deref();
+    if !room.is_some_and(|room| room.config.public && !room.locked) {
+        return Ok(None);
+    }
+    let card = walk.get(tables::VCARD).await?;
+    let card = card.map(stored_xml::decode).transpose()?;
+    let photo = card
+        .as_ref()
+        .and_then(|card| card.child("PHOTO", ns::VCARD));
+    let picture = photo.and_then(|photo| photo.child("BINVAL", ns::VCARD));
+    Ok(picture.map(Element::text))
+}
+
 /// The hash of one picture, as XEP-0153 §3.1 makes it.
 fn hash(photo: &Element) -> Option<String> {
     let mut text = photo.child("BINVAL", ns::VCARD)?.text();

@@ -113,6 +113,11 @@ impl OwnNode {
         )
     }
 
+    /// Is it for everybody, known or not?
+    pub(in crate::ext) fn is_for_everybody(&self) -> bool {
+        matches!(self.leaf.config.access, AccessModel::Open)
+    }
+
     /// The ids and payloads of its items, at most `most` of the newest, oldest first.
     ///
     /// # Errors

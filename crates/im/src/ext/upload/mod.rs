@@ -16,7 +16,7 @@ use posthaste_proto::xep::disco::{Identity, Info, Items};
 use posthaste_proto::xep::upload::{PURPOSE_FEATURES, limits_form};
 use posthaste_proto::xml::Element;
 
-use super::{Answer, Ext};
+use super::{Answer, Ext, media_preview};
 use crate::config::HostConfig;
 use crate::error::WalkError;
 use crate::node::Node;
@@ -59,6 +59,9 @@ pub async fn receive(
         Kind::Message(_) => return Err((stanza, StanzaError::service_unavailable().into())),
         Kind::Iq(kind) => kind,
     };
+    if media_preview::is_asked(&stanza) {
+        return media_preview::receive(node, stanza).await;
+    }
     match answer(node, to, kind, &stanza).await {
         Ok(answer) => {
             let reply = Envelope::new(stanza.result(answer));
@@ -108,6 +111,7 @@ fn info(node: &Node, query: &Element) -> Answer {
         ns::UPLOAD,
     ];
     let features = features.into_iter().chain(PURPOSE_FEATURES);
+    let features = features.chain(media_preview::feature(node));
     let info = Info {
         identities: vec![Identity::new("store", "file", Some("HTTP File Upload"))],
         features: features.map(str::to_owned).collect(),
