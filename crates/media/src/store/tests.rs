@@ -1,0 +1,331 @@
+//! The store on a disk, through its public face.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use sha2::{Digest as _, Sha256};
+
+use super::*;
+
+async fn local(folder: &Path) -> Store {
+    let settings = Settings {
+        directory: folder.to_owned(),
+        free_disk_floor: 0,
+        backend: Backend::Local,
+    };
+    Store::open(settings).await.unwrap()
+}
+
+fn object(letter: char) -> ObjectName {
+    ObjectName::parse(&letter.to_string().repeat(24)).unwrap()
+}
+
+fn bytes(count: usize) -> Vec<u8> {
+    let numbers = (0u32..).flat_map(u32::to_be_bytes);
+    numbers.take(count).collect()
+}
+
+async fn stage(store: &Store, object: &ObjectName, bytes: &[u8]) -> Sealed {
+    let mut staged = store.create(object).await.unwrap();
+    for piece in bytes.chunks(10_000) {
+        staged.write(piece).await.unwrap();
+    }
+    assert_eq!(staged.len(), bytes.len() as u64);
+    staged.finish().await.unwrap()
+}
+
+async fn all(content: Result<Content, StoreError>) -> Result<Vec<u8>, StoreError> {
+    let pieces: Vec<Bytes> = content?.try_collect().await?;
+    Ok(pieces.concat())
+}
+
+/// The files below a folder, by their path in it.
+fn tree(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let path = path.strip_prefix(folder).unwrap();
+                found.push(path.to_string_lossy().into_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Waits until nobody writes the object any more: what is dropped is put away in the background.
+async fn left(store: &Store, object: &ObjectName) -> Staged {
+    loop {
+        match store.reopen(object).await {
+            Ok(staged) => return staged.unwrap(),
+            Err(StoreError::Busy) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_is_read_as_it_was_whole_or_in_pieces() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = local(folder.path()).await;
+    let object = object('b');
+    let content = bytes(3_000_001);
+    let sealed = stage(&store, &object, &content).await;
+    let digest = *sealed.digest();
+    assert_eq!(digest, Digest::from(Sha256::digest(&content)));
+    assert_eq!(sealed.size(), 3_000_001);
+    let missing = store.read(&object, 0..1).await;
+    assert!(
+        matches!(missing, Err(StoreError::NotFound)),
+        "before it is kept"
+    );
+    store.keep(sealed).await.unwrap();
+    let whole = store.read_whole(&object, 3_000_001, &digest).await;
+    assert!(all(whole).await.unwrap() == content);
+    let piece = store.read(&object, 1_000_000..2_500_000).await;
+    assert!(all(piece).await.unwrap() == content[1_000_000..2_500_000]);
+    let nothing = store.read(&object, 5..5).await;
+    assert!(all(nothing).await.unwrap().is_empty());
+    assert_eq!(
+        tree(folder.path()),
+        ["objects/bb/bbbbbbbbbbbbbbbbbbbbbbbb"],
+        "staging is empty"
+    );
+}
+
+#[tokio::test]
+async fn nobody_else_may_look_at_the_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = folder.path().join("media");
+    let store = local(&inner).await;
+    store
+        .keep(stage(&store, &object('b'), b"hello").await)
+        .await
+        .unwrap();
+    drop(store.create(&object('c')).await.unwrap());
+    drop(left(&store, &object('c')).await);
+    let mode = |path: &str| {
+        let described = std::fs::metadata(inner.join(path)).unwrap();
+        described.permissions().mode() & 0o777
+    };
+    for path in ["", "staging", "objects", "objects/bb"] {
+        assert_eq!(mode(path), 0o700, "{path}");
+    }
+    for path in [
+        "objects/bb/bbbbbbbbbbbbbbbbbbbbbbbb",
+        "staging/cccccccccccccccccccccccc",
+    ] {
+        assert_eq!(mode(path), 0o600, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = local(folder.path()).await;
+    let (object, other) = (object('b'), object('c'));
+    let content = bytes(1_000_000);
+    let mut staged = store.create(&object).await.unwrap();
+    staged.write(&content[..700_000]).await.unwrap();
+    let busy = store.reopen(&object).await;
+    assert!(
+        matches!(busy, Err(StoreError::Busy)),
+        "one writer at a time"
+    );
+    drop(staged);
+    let mut staged = left(&store, &object).await;
+    assert_eq!(staged.len(), 700_000);
+    staged.write(&content[700_000..]).await.unwrap();
+    let sealed = staged.finish().await.unwrap();
+    assert_eq!(*sealed.digest(), Digest::from(Sha256::digest(&content)));
+    // Whole but not kept: that can be resumed, too.
+    drop(sealed);
+    let staged = store.reopen(&object).await.unwrap().unwrap();
+    assert!(staged.len() <= 1_000_000);
+    drop(staged);
+    assert!(store.reopen(&other).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_a_crash_may_have_torn_is_not_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let (object, content) = (object('b'), bytes(40 << 20));
+    {
+        let store = local(folder.path()).await;
+        let mut staged = store.create(&object).await.unwrap();
+        for piece in content.chunks(1 << 20) {
+            staged.write(piece).await.unwrap();
+        }
+        drop(staged.writer().await.unwrap());
+    }
+    // The end of the file is there by its length only.
+    let path = folder.path().join("staging").join(object.as_str());
+    let torn = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&torn, &[0; 1 << 20], 39 << 20).unwrap();
+    let store = local(folder.path()).await;
+    let mut staged = store.reopen(&object).await.unwrap().unwrap();
+    assert_eq!(staged.len(), 32 << 20);
+    staged.write(&content[32 << 20..]).await.unwrap();
+    let sealed = staged.finish().await.unwrap();
+    assert_eq!(*sealed.digest(), Digest::from(Sha256::digest(&content)));
+}
+
+#[tokio::test]
+async fn what_is_not_what_was_stored_is_never_served_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = local(folder.path()).await;
+    let content = bytes(200_000);
+    let sealed = stage(&store, &object('b'), &content).await;
+    let digest = *sealed.digest();
+    store.keep(sealed).await.unwrap();
+    let path = folder.path().join("objects/bb/bbbbbbbbbbbbbbbbbbbbbbbb");
+    let mut changed = content.clone();
+    changed[100] ^= 1;
+    std::fs::write(&path, &changed).unwrap();
+    let mut whole = store
+        .read_whole(&object('b'), 200_000, &digest)
+        .await
+        .unwrap();
+    let mut served = 0;
+    let error = loop {
+        match whole.try_next().await {
+            Ok(piece) => served += piece.unwrap().len(),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, StoreError::Mismatch), "{error}");
+    assert!(served < 200_000, "{served}");
+    // One that has become shorter shows in a piece, too.
+    std::fs::write(&path, &content[..1_000]).unwrap();
+    let short = all(store.read(&object('b'), 0..2_000).await).await;
+    assert!(matches!(short, Err(StoreError::Mismatch)));
+    assert_eq!(store.stats().mismatches.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn a_disk_that_is_nearly_full_takes_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(Settings {
+        directory: folder.path().to_owned(),
+        free_disk_floor: u64::MAX,
+        backend: Backend::Local,
+    });
+    let store = store.await.unwrap();
+    let refused = store.create(&object('b')).await;
+    assert!(matches!(refused, Err(StoreError::Full)));
+    assert_eq!(store.stats().refused_full.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_in_mid_upload_ends_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = local(folder.path()).await;
+    let mut staged = store.create(&object('b')).await.unwrap();
+    staged.write(&bytes(1000)).await.unwrap();
+    drop(staged);
+    drop(left(&store, &object('b')).await);
+    while store.shared.open().contains(&object('b')) {
+        tokio::task::yield_now().await;
+    }
+    Arc::get_mut(&mut store.shared).unwrap().free_disk_floor = u64::MAX;
+    let mut staged = store.reopen(&object('b')).await.unwrap().unwrap();
+    let mut result = Ok(());
+    for piece in bytes(8 << 20).chunks(1 << 20) {
+        result = staged.write(piece).await;
+        if result.is_err() {
+            break;
+        }
+    }
+    assert!(matches!(result, Err(StoreError::Full)), "{result:?}");
+    assert!(staged.write(b"more").await.is_err());
+}
+
+#[tokio::test]
+async fn what_is_erased_is_gone_and_what_is_written_is_erased_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = local(folder.path()).await;
+    let (kept, coming) = (object('b'), object('c'));
+    store
+        .keep(stage(&store, &kept, b"hello").await)
+        .await
+        .unwrap();
+    let staged = store.create(&coming).await.unwrap();
+    assert!(matches!(store.erase(&coming).await, Err(StoreError::Busy)));
+    staged.discard().await.unwrap();
+    store.erase(&kept).await.unwrap();
+    store.erase(&kept).await.unwrap();
+    store.erase(&coming).await.unwrap();
+    assert!(tree(folder.path()).is_empty());
+    let gone = store.read(&kept, 0..5).await;
+    assert!(matches!(gone, Err(StoreError::NotFound)));
+}
+
+#[tokio::test]
+async fn what_nobody_has_touched_for_long_is_swept_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = local(folder.path()).await;
+    store
+        .keep(stage(&store, &object('b'), b"kept").await)
+        .await
+        .unwrap();
+    let mut staged = store.create(&object('c')).await.unwrap();
+    staged.write(b"left").await.unwrap();
+    drop(staged);
+    drop(left(&store, &object('c')).await);
+    while store.shared.open().contains(&object('c')) {
+        tokio::task::yield_now().await;
+    }
+    let writing = store.create(&object('d')).await.unwrap();
+    std::fs::write(folder.path().join("staging/README"), "not ours").unwrap();
+    let young = store.sweep(Duration::from_secs(3600)).await.unwrap();
+    assert_eq!(young, Swept::default());
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let swept = store.sweep(Duration::ZERO).await.unwrap();
+    assert_eq!((swept.files, swept.bytes), (1, 4));
+    drop(writing);
+    assert_eq!(
+        tree(folder.path()),
+        [
+            "objects/bb/bbbbbbbbbbbbbbbbbbbbbbbb",
+            "staging/README",
+            "staging/dddddddddddddddddddddddd",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_same_bytes_that_are_not_needed_leave_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = local(folder.path()).await;
+    stage(&store, &object('b'), b"hello")
+        .await
+        .discard()
+        .await
+        .unwrap();
+    assert!(tree(folder.path()).is_empty());
+}
+
+/// A slow reader gets small pieces, whoever keeps up larger ones; nothing is read that was not asked for.
+#[tokio::test]
+async fn pieces_grow_for_whoever_keeps_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = local(folder.path()).await;
+    store
+        .keep(stage(&store, &object('b'), &bytes(2 << 20)).await)
+        .await
+        .unwrap();
+    let mut content = store.read(&object('b'), 0..2 << 20).await.unwrap();
+    let first = content.try_next().await.unwrap().unwrap();
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    let slow = content.try_next().await.unwrap().unwrap();
+    assert_eq!((first.len(), slow.len()), (64 << 10, 64 << 10));
+    let most = content.try_fold(0, |most, piece| async move { Ok(most.max(piece.len())) });
+    assert!(most.await.unwrap() <= files::PIECE_MOST);
+}
