@@ -10,4 +10,6 @@ pub mod service;
 pub mod store;
 
 pub use service::MediaService;
-pub use store::{Backend, Credentials, S3Settings, Sealed, Settings, Staged, Store, StoreError};
+pub use store::{
+    Backend, Credentials, S3Settings, Sealed, Settings, Staged, Stats, Store, StoreError, Swept,
+};

@@ -47,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) external_services: ExternalServices,
     pub(crate) s2s: S2s,
     pub(crate) limits: Limits,
+    pub(crate) media: Media,
+    pub(crate) s3: S3,
     pub(crate) storage: Storage,
     pub(crate) log: Log,
     pub(crate) admin: Admin,
@@ -325,6 +327,56 @@ pub(crate) struct Limits {
     pub(crate) stanzas_per_turn: u64,
     pub(crate) linger: Duration,
     pub(crate) http_requests_per_connection: u64,
+}
+
+/// Uploaded files. Sizes are in bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Media {
+    pub(crate) enabled: bool,
+    pub(crate) public_url: String,
+    pub(crate) file_size: u64,
+    pub(crate) account_size: u64,
+    pub(crate) account_files: u64,
+    pub(crate) daily_size: u64,
+    pub(crate) open_uploads: u64,
+    pub(crate) slot_lifetime: Duration,
+    pub(crate) upload_time: Duration,
+    pub(crate) keep: Keep,
+    pub(crate) keep_after_delivery: Duration,
+    pub(crate) keep_undelivered: Duration,
+    pub(crate) store: &'static str,
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            public_url: String::new(),
+            file_size: 0,
+            account_size: 0,
+            account_files: 0,
+            daily_size: 0,
+            open_uploads: 0,
+            slot_lifetime: Duration::ZERO,
+            upload_time: Duration::ZERO,
+            keep: Keep::Days(30),
+            keep_after_delivery: Duration::ZERO,
+            keep_undelivered: Duration::ZERO,
+            store: "",
+        }
+    }
+}
+
+/// The service behind `media.store = "s3"`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct S3 {
+    pub(crate) bucket: String,
+    pub(crate) region: String,
+    pub(crate) endpoint: String,
+    pub(crate) credentials: Option<PathBuf>,
+    pub(crate) path_style: bool,
+    pub(crate) authorities: Option<PathBuf>,
+    pub(crate) allow_http: bool,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -151,7 +151,7 @@ impl LocalDesk {
         let runtime = Runtime::new().context("cannot start worker threads")?;
         let _inside = runtime.enter();
         let store = store::open(config).context("cannot open the store")?;
-        let heart = wiring::heart_config(config);
+        let heart = wiring::heart_config(config, &wiring::configured(config));
         let node = Node::new(
             heart,
             store.clone(),

@@ -3,12 +3,14 @@
 
 use crate::certificate::CertificateError;
 use crate::config::{Complaint, Config};
+use crate::media::{self, Caretaker};
 use crate::system::{SystemClock, SystemEntropy};
 use crate::{store, wiring};
 use posthaste_engine_embedded::{Embedded, OpenError};
 use posthaste_gate::{Gate, GateError, GateStats, ListenerKind, Routes};
 use posthaste_im::node::Node;
 use posthaste_kv::Kv as _;
+use posthaste_media::{MediaService, StoreError};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,6 +29,9 @@ pub(crate) struct Generation {
     pub(crate) addresses: Vec<(ListenerKind, SocketAddr)>,
     /// Taken out when its doors are closed.
     gate: Mutex<Option<Gate>>,
+    /// The store of uploaded files, where they can be uploaded.
+    pub(crate) media: Option<Arc<posthaste_media::Store>>,
+    caretaker: Mutex<Option<Caretaker>>,
     house: JoinHandle<()>,
 }
 
@@ -42,6 +47,9 @@ pub(crate) enum StartError {
     /// The disk, or what is on it.
     #[error("cannot open the store: {0}")]
     Store(#[from] OpenError),
+    /// The folder of uploaded files, or what is said of their service.
+    #[error("cannot open the store of uploaded files: {0}")]
+    Media(#[from] StoreError),
     /// A bug of ours.
     #[error("opening the store panicked")]
     Panicked,
@@ -56,7 +64,7 @@ impl Generation {
             .await
             .map_err(|_| StartError::Panicked)??;
         let node = Node::new(
-            wiring::heart_config(config),
+            wiring::heart_config(config, &wiring::configured(config)),
             store.clone(),
             Arc::new(SystemClock),
             Arc::new(SystemEntropy),
@@ -65,15 +73,37 @@ impl Generation {
         if let Err(error) = node.restore_sessions().await {
             tracing::warn!(%error, "stored sessions wait until their accounts are used");
         }
-        match Gate::start(node.clone(), gate_config, Routes::default()).await {
-            Ok(gate) => Ok(Self {
-                house: tokio::spawn(node.clone().keep_house()),
-                store,
-                node,
-                gate_stats: Arc::clone(gate.stats()),
-                addresses: gate.addresses().to_vec(),
-                gate: Mutex::new(Some(gate)),
-            }),
+        let files = match media::open(config).await {
+            Ok(files) => files,
+            Err(error) => {
+                close_store(&store).await;
+                return Err(error.into());
+            }
+        };
+        let routes = match &files {
+            Some(files) => {
+                let service = MediaService::new(node.clone(), Arc::clone(files));
+                Routes::default().with(posthaste_media::service::PATH, Arc::new(service))
+            }
+            None => Routes::default(),
+        };
+        match Gate::start(node.clone(), gate_config, routes).await {
+            Ok(gate) => {
+                // A port that was any free one is known now.
+                let addresses = gate.addresses().to_vec();
+                node.reconfigure(wiring::heart_config(config, &addresses));
+                let caretaker = files.as_ref().map(|files| Caretaker::start(&node, files));
+                Ok(Self {
+                    house: tokio::spawn(node.clone().keep_house()),
+                    store,
+                    node,
+                    gate_stats: Arc::clone(gate.stats()),
+                    addresses,
+                    gate: Mutex::new(Some(gate)),
+                    media: files,
+                    caretaker: Mutex::new(caretaker),
+                })
+            }
             Err(error) => {
                 close_store(&store).await;
                 Err(wiring::blame(config, &error).into())
@@ -84,7 +114,8 @@ impl Generation {
     /// Takes what a running server can take of a new configuration, and reads certificates again.
     /// Answers the files that cannot be used; what they held before stays in use.
     pub(crate) fn reconfigure(&self, config: &Config) -> Vec<GateError> {
-        self.node.reconfigure(wiring::heart_config(config));
+        self.node
+            .reconfigure(wiring::heart_config(config, &self.addresses));
         let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(gate) = &*gate else {
             return Vec::new();
@@ -122,6 +153,14 @@ impl Generation {
                     "connections that did not close in time were dropped"
                 );
             }
+        }
+        let caretaker = self
+            .caretaker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(caretaker) = caretaker {
+            caretaker.stop().await;
         }
         self.house.abort();
     }

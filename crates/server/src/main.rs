@@ -14,6 +14,7 @@ mod desk;
 mod generation;
 mod lock;
 mod log;
+mod media;
 mod metrics;
 mod password;
 mod run;

@@ -8,7 +8,7 @@ use crate::lock::DirectoryLock;
 use crate::metrics::MetricsListener;
 use crate::server::{Server, State};
 use crate::signals::{Said, Signals};
-use crate::{log, welcome, wiring};
+use crate::{log, media, welcome, wiring};
 use anyhow::{Context as _, bail};
 use posthaste_im::orders::Order;
 use posthaste_kv::Kv as _;
@@ -82,6 +82,7 @@ async fn serve(server: Arc<Server>) -> anyhow::Result<Ended> {
     metrics_listeners(&server, &config).await?;
     let mut generation = Arc::new(Generation::open(&config).await?);
     welcome::warn_of_self_signed(&config);
+    media::warn_of_loopback(&config, &generation.addresses);
     let mut pause = PAUSE_LEAST;
     loop {
         server.enter(State::Serving(Arc::clone(&generation)));

@@ -4,6 +4,7 @@ use crate::certificate::{CertificateError, self_signed};
 use crate::config::{
     Complaint, Component, Config, Contact, Host, Limits, Login, S2s, domain_of, known_host,
 };
+use crate::media;
 use posthaste_gate::{
     ComponentConfig, GateConfig, GateError, HostCertificate, HttpConfig, ListenerConfig,
     ListenerKind, LoginConfig, ServersConfig, TlsConfig,
@@ -174,8 +175,24 @@ pub(crate) fn listening(addresses: &[(ListenerKind, SocketAddr)]) -> Vec<String>
     each.collect()
 }
 
-/// What the heart is told.
-pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
+/// Where the listeners are to be. With a port of 0 they turn out to be elsewhere.
+pub(crate) fn configured(config: &Config) -> Vec<(ListenerKind, SocketAddr)> {
+    let listen = &config.listen;
+    let of = |kind, addresses: &[SocketAddr]| -> Vec<_> {
+        addresses.iter().map(|address| (kind, *address)).collect()
+    };
+    [
+        of(ListenerKind::Https, &listen.https),
+        of(ListenerKind::Http, &listen.http),
+    ]
+    .concat()
+}
+
+/// What the heart is told, whose HTTP port is at these addresses.
+pub(crate) fn heart_config(
+    config: &Config,
+    listening: &[(ListenerKind, SocketAddr)],
+) -> posthaste_im::config::Config {
     let (accounts, sessions) = (&config.accounts, &config.sessions);
     let hosts = config.hosts.iter().map(|host| HostConfig {
         domain: host.domain.clone(),
@@ -183,7 +200,7 @@ pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
         registration: host.registration.unwrap_or(accounts.registration),
         public_vcards: host.public_vcards.unwrap_or(accounts.public_vcards),
         services: services(host),
-        media_base: None,
+        media_base: media::base(config, host, listening),
         admins: admins(&host.admins),
     });
     posthaste_im::config::Config {
@@ -219,7 +236,7 @@ pub(crate) fn heart_config(config: &Config) -> posthaste_im::config::Config {
                 presences: count(config.rooms.presence_rate),
             },
         },
-        media: posthaste_im::media::Limits::default(),
+        media: media::limits(&config.media),
         stored_xml_bytes: size(accounts.stored_xml_size),
         blocked_addresses: size(accounts.blocked_addresses),
         accounts: Settings {
@@ -354,7 +371,7 @@ mod tests {
 
     #[test]
     fn the_heart_without_a_configuration_has_its_own_defaults() {
-        let ours = heart_config(&Config::defaults());
+        let ours = heart_config(&Config::defaults(), &[]);
         let theirs = posthaste_im::config::Config {
             hosts: ours.hosts.clone(),
             ..Default::default()
@@ -367,7 +384,7 @@ mod tests {
         let text = "[accounts]\nregistration = true\n[messages]\nkeep = '7d'\n\
                     [host.'a.example']\n[host.'b.example']\nregistration = false\nkeep = 'forever'\n";
         let config = crate::config::parse(text, "test", std::path::Path::new("")).unwrap();
-        let heart = heart_config(&config);
+        let heart = heart_config(&config, &[]);
         let (a, b) = (
             heart.host("a.example").unwrap(),
             heart.host("b.example").unwrap(),

@@ -2,7 +2,9 @@
 //! cannot be used.
 
 use super::{Complaint, Config, Host};
+use crate::media::is_loopback;
 use posthaste_gate::{GateError, HostCertificate, TlsConfig, TlsStore};
+use posthaste_media::Credentials;
 use posthaste_proto::jid::BareJid;
 use std::collections::HashMap;
 use std::fs::File;
@@ -19,6 +21,7 @@ pub(super) fn check(config: &Config) -> Vec<Complaint> {
     check_admins(config, &mut complaints);
     check_components(config, &mut complaints);
     check_services(config, &mut complaints);
+    check_media(config, &mut complaints);
     if complaints.is_empty() {
         check_files(config, &mut complaints);
     }
@@ -132,6 +135,45 @@ fn check_services(config: &Config, complaints: &mut Vec<Complaint>) {
                 complaints.push(config.origins.blame(&key, what));
             }
             taken.push(domain);
+        }
+    }
+}
+
+/// Files that could never be uploaded, and a store that could never be reached.
+fn check_media(config: &Config, complaints: &mut Vec<Complaint>) {
+    let (media, s3) = (&config.media, &config.s3);
+    let mut blame = |key: &str, what: String| complaints.push(config.origins.blame(key, what));
+    for (key, size) in [
+        ("media.account_size", media.account_size),
+        ("media.daily_size", media.daily_size),
+    ] {
+        if media.enabled && size < media.file_size {
+            let what = "is less than media.file_size, so that such a file could never be uploaded";
+            blame(key, what.to_owned());
+        }
+    }
+    if !media.enabled || media.store != "s3" {
+        return;
+    }
+    if s3.bucket.is_empty() {
+        let what = "is empty; media.store = \"s3\" wants the name of a bucket that is there";
+        blame("s3.bucket", what.to_owned());
+    }
+    let is_open = s3.endpoint.starts_with("http://") && !is_loopback(&s3.endpoint);
+    if is_open && !s3.allow_http {
+        let what = "would send every file over the network for all to read: write https://, or say s3.allow_http = true where the network is yours alone";
+        blame("s3.endpoint", what.to_owned());
+    }
+    match &s3.credentials {
+        Some(file) => {
+            if let Err(what) = Credentials::read(file) {
+                blame("s3.credentials", what);
+            }
+        }
+        None if Credentials::are_in_environment() => {}
+        None => {
+            let what = "is not given, and the environment has neither AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY nor the role of a container";
+            blame("s3.credentials", what.to_owned());
         }
     }
 }
@@ -336,6 +378,34 @@ mod tests {
             (
                 "[host.\"a.example\"]\npubsub = \"b.example\"\n[host.\"b.example\"]\n",
                 "p.toml:2: host.\"a.example\".pubsub: b.example is the domain of a host",
+            ),
+            (
+                "[media]\npublic_url = \"files.example\"\n",
+                "p.toml:2: media.public_url: \"files.example\" does not begin with https://",
+            ),
+            (
+                "[media]\ndaily_size = \"1 MiB\"\n",
+                "p.toml:2: media.daily_size: is less than media.file_size",
+            ),
+            (
+                "[media]\nstore = \"s3\"\n[s3]\nbucket = \"\"\n",
+                "p.toml:4: s3.bucket: is empty; media.store = \"s3\" wants",
+            ),
+            (
+                "[s3]\nbucket = \"My Bucket\"\n",
+                "p.toml:2: s3.bucket: \"My Bucket\" is no name of a bucket",
+            ),
+            (
+                "[media]\nstore = \"s3\"\n[s3]\nbucket = \"abc\"\nendpoint = \"http://10.0.0.1:9000\"\n",
+                "p.toml:5: s3.endpoint: would send every file over the network",
+            ),
+            (
+                "[media]\nstore = \"s3\"\n[s3]\nbucket = \"abc\"\ncredentials = \"/nowhere/keys\"\n",
+                "p.toml:5: s3.credentials: cannot read /nowhere/keys: ",
+            ),
+            (
+                "[s3]\nendpoint = \"https://minio.example/bucket\"\n",
+                "p.toml:2: s3.endpoint: \"https://minio.example/bucket\" is not a scheme and a host",
             ),
             (
                 "[log]\nlevel = \"loud\"\n",

@@ -2,6 +2,7 @@
 
 mod gate;
 mod heart;
+mod media;
 mod process;
 mod servers;
 mod services;
@@ -11,6 +12,7 @@ use super::{Config, Host};
 use gate::{HTTP, LIMITS, LISTEN, LOGIN, TLS};
 use heart::check_account;
 use heart::{ACCOUNTS, CONTACT, DEVICES, MESSAGES, PUBSUB, PUSH, ROOMS, SESSIONS};
+use media::{MEDIA, S3};
 use posthaste_im::config::Keep;
 use posthaste_proto::jid::BareJid;
 use process::{ADMIN, LOG, SERVER, STORAGE};
@@ -56,6 +58,8 @@ pub(crate) const SECTIONS: &[Section] = &[
     EXTERNAL_SERVICES,
     S2S,
     LIMITS,
+    MEDIA,
+    S3,
     STORAGE,
     SERVER,
     LOG,
