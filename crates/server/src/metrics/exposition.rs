@@ -49,6 +49,9 @@ pub(crate) fn generation(page: &mut Page, generation: &Generation) {
     );
     gate(page, &generation.gate_stats);
     media::ledger(page, &generation.node.stats.media);
+    if let Some(files) = &generation.media {
+        media::store(page, files);
+    }
 }
 
 fn sessions(page: &mut Page, node: &Node) {

@@ -3,6 +3,8 @@
 use super::page::Page;
 use posthaste_im::media::stats::{Refused, Stats};
 use posthaste_im::stats::Counter;
+use posthaste_media::Store;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What the heart knows of them.
 pub(super) fn ledger(page: &mut Page, stats: &Stats) {
@@ -76,5 +78,39 @@ pub(super) fn ledger(page: &mut Page, stats: &Stats) {
         "Uploads refused before a byte was taken, by the limit that was reached.",
         "reason",
         Refused::ALL.map(|why| (why.label(), stats.refused(why))),
+    );
+}
+
+/// What the store of files has done, and what went wrong with it.
+pub(super) fn store(page: &mut Page, store: &Store) {
+    let stats = store.stats();
+    let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    page.counters(
+        "posthaste_media_objects_total",
+        "Objects of uploaded files that were brought to the store, and erased from it.",
+        "deed",
+        [
+            ("kept", value(&stats.kept)),
+            ("erased", value(&stats.erased)),
+        ],
+    );
+    page.counters(
+        "posthaste_media_transferred_bytes_total",
+        "Bytes of files that were taken from uploads, and read for downloads.",
+        "direction",
+        [
+            ("in", value(&stats.bytes_staged)),
+            ("out", value(&stats.bytes_read)),
+        ],
+    );
+    page.counters(
+        "posthaste_media_errors_total",
+        "Times the store of files could not do its part: the disk was nearly full, what was read was not what had been stored, or the disk or the service failed.",
+        "cause",
+        [
+            ("full", value(&stats.refused_full)),
+            ("mismatch", value(&stats.mismatches)),
+            ("failed", value(&stats.failures)),
+        ],
     );
 }

@@ -127,7 +127,7 @@ pub(super) const MEDIA: Section = Section {
         Key {
             name: "keep_after_delivery",
             doc: &[
-                "With keep = \"delivered\": how long a file stays after that, to be looked at again, in whole days.",
+                "Where keep is \"delivered\": how long a file stays after that, to be looked at again, in whole days.",
             ],
             reload: true,
             value: Value::Period {
@@ -140,7 +140,7 @@ pub(super) const MEDIA: Section = Section {
         Key {
             name: "keep_undelivered",
             doc: &[
-                "With keep = \"delivered\": when a file goes even if somebody has not got it, in whole days.",
+                "Where keep is \"delivered\": when a file goes even if somebody has not got it, in whole days.",
             ],
             reload: true,
             value: Value::Period {
@@ -168,7 +168,7 @@ pub(super) const MEDIA: Section = Section {
 
 pub(super) const S3: Section = Section {
     name: "s3",
-    doc: &["The S3-compatible service that holds uploaded files, with media.store = \"s3\"."],
+    doc: &["The S3-compatible service that holds uploaded files, where media.store is \"s3\"."],
     keys: &[
         Key {
             name: "bucket",
@@ -205,8 +205,8 @@ pub(super) const S3: Section = Section {
         Key {
             name: "credentials",
             doc: &[
-                "A file with the lines aws_access_key_id = … and aws_secret_access_key = …, for the server's own user",
-                "to read. Left out, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment count, or the role",
+                "A file with lines aws_access_key_id=… and aws_secret_access_key=…, for the server's own user to read.",
+                "Left out, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment count, or the role",
                 "of a container that Amazon's variables name.",
             ],
             reload: false,
