@@ -131,7 +131,7 @@ pub const MEDIA_TO: &[u8] = b"media-to/";
 pub const MEDIA_SENT: &[u8] = b"media-sent/";
 /// `media-usage`: how much the account has uploaded ([`crate::media::Usage`]).
 pub const MEDIA_USAGE: &[u8] = b"media-usage";
-/// `file` in the partition of a file: what whoever has its address may know of it ([`crate::media::File`]).
+/// `file` in the partition of a file: whose it is ([`crate::media::file`]).
 pub const FILE: &[u8] = b"file";
 /// `preview` in the partition of a file: how it looks, once somebody has asked ([`crate::media::Preview`]).
 pub const PREVIEW: &[u8] = b"preview";

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use posthaste_kv::{Batch, Ticket};
+use posthaste_kv::{Batch, Partition, Ticket};
 
-use super::record::Shared;
-use super::{Digest, File, FileId, LedgerError, Record, State, Usage, delivered, due};
+use super::record::{Shared, encode_owner};
+use super::{Digest, FileId, LedgerError, Record, State, Usage, delivered, due};
 use crate::error::WalkError;
 use crate::home::HomeState;
 use crate::node::Node;
@@ -84,8 +84,8 @@ impl<'a> Books<'a> {
             .put(tables::media_doomed_key(&record.object), THERE);
     }
 
-    /// Takes one file out: the file's own partition is emptied first, so that nobody is sent to bytes that are not
-    /// there. Its slot stays used.
+    /// Takes one file out. Its own partition is emptied first: after a crash nobody would know of it. Its slot stays
+    /// used.
     pub(super) async fn drop_file(
         &mut self,
         id: &FileId,
@@ -189,36 +189,20 @@ pub(super) async fn usage(node: &Node, state: &HomeState) -> Result<Usage, Ledge
     Ok(row.map(Usage::decode).transpose()?.unwrap_or_default())
 }
 
-/// One file of the account, if it has it.
+/// One file of an account, if it has it.
 pub(super) async fn record(
     node: &Node,
-    state: &HomeState,
+    partition: &Partition,
     id: &FileId,
 ) -> Result<Option<Record>, WalkError> {
-    let key = tables::media_key(id);
-    let row = node.kv().get(&state.partition, &key).await?;
+    let row = node.kv().get(partition, &tables::media_key(id)).await?;
     Ok(row.map(Record::decode).transpose()?)
 }
 
-/// What whoever has the address of a file is told of it. To be committed before the account's rows.
-pub(super) fn write_file(
-    node: &Node,
-    state: &HomeState,
-    id: &FileId,
-    record: &Record,
-) -> Result<(), LedgerError> {
-    let file = File {
-        account: state.jid.clone(),
-        object: record.object.clone(),
-        size: record.size,
-        digest: record.digest,
-        name: record.name.clone(),
-        content_type: record.content_type.clone(),
-        created: record.created,
-        until: record.purpose.until(),
-    };
+/// Whoever has the address of a file is told whose it is, and with that what. To be committed before the account's rows.
+pub(super) fn write_owner(node: &Node, state: &HomeState, id: &FileId) -> Result<(), LedgerError> {
     let mut batch = Batch::new(tables::file_partition(id));
-    batch.put(tables::FILE, file.encode());
+    batch.put(tables::FILE, encode_owner(&state.jid));
     node.kv().commit(batch)?;
     Ok(())
 }

@@ -79,7 +79,7 @@ pub(crate) async fn note_sent(walk: &mut Walk<'_>) -> Result<(), WalkError> {
     let message = id.map(|id| way.name(id));
     for file in files_in(walk) {
         // What somebody else has uploaded is none of our business.
-        let Some(before) = books::record(walk.node, walk.home, &file).await? else {
+        let Some(before) = books::record(walk.node, &walk.home.partition, &file).await? else {
             continue;
         };
         if before.sent.waiting == Sent::FOR_GOOD {
@@ -215,7 +215,7 @@ async fn has_it(
             walk.delete(tables::media_sent_key(peer.as_str(), &message, &file));
         }
         walk.delete(key);
-        if let Some(before) = books::record(walk.node, walk.home, &file).await?
+        if let Some(before) = books::record(walk.node, &walk.home.partition, &file).await?
             && before.sent.waiting != Sent::FOR_GOOD
         {
             let waiting = before.sent.waiting.saturating_sub(1);

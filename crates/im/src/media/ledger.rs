@@ -5,7 +5,7 @@ use posthaste_proto::jid::BareJid;
 use thiserror::Error;
 
 use super::books::{self, Books, THERE};
-use super::record::Usage;
+use super::record::{Usage, decode_owner};
 use super::{Digest, File, FileId, Limits, ObjectName, Record, Slot, State};
 use crate::clock::Timestamp;
 use crate::codec::Corrupt;
@@ -122,7 +122,10 @@ async fn begin(node: &Node, slot: &Slot) -> Result<Claimed, LedgerError> {
 
 /// A slot is good once: also when the file that came of it has been removed.
 async fn is_used(node: &Node, state: &HomeState, slot: &Slot) -> Result<bool, LedgerError> {
-    if books::record(node, state, &slot.id).await?.is_some() {
+    if books::record(node, &state.partition, &slot.id)
+        .await?
+        .is_some()
+    {
         return Ok(true);
     }
     let used = tables::media_time_key(tables::MEDIA_USED, slot.expires, &slot.id);
@@ -177,8 +180,9 @@ pub async fn adopt(
 /// returns it is on disk.
 ///
 /// # Errors
-/// There is no such upload (it was swept, or removed, or its account was), or the store failed. Then the object is
-/// doomed, or its name unknown here: the caller erases it.
+/// [`LedgerError::NotFound`]: there is no such upload (it was swept, or removed, or its account was), and the caller
+/// erases what it has written. Or the store failed: then the bytes stay, since somebody may be sent to them already; the
+/// sweep has them erased if nothing comes of the upload.
 pub async fn finish(
     node: &Node,
     account: &BareJid,
@@ -202,7 +206,7 @@ async fn complete(
         if !state.has_account {
             return Err(LedgerError::NotFound);
         }
-        let record = books::record(node, &state, id).await?;
+        let record = books::record(node, &state.partition, id).await?;
         let before = record
             .filter(|record| record.state == State::Uploading)
             .ok_or(LedgerError::NotFound)?;
@@ -227,7 +231,7 @@ async fn complete(
         }
         books.usage.open = books.usage.open.saturating_sub(1);
         books.change(id, &before, &now);
-        books::write_file(node, &state, id, &now)?;
+        books::write_owner(node, &state, id)?;
         let ticket = books.commit()?;
         let stats = &node.stats.media;
         match is_shared {
@@ -248,7 +252,7 @@ async fn complete(
 pub async fn abandon(node: &Node, account: &BareJid, id: &FileId) -> Result<(), LedgerError> {
     let home = node.home(account);
     let state = home.lock(node).await?;
-    let record = books::record(node, &state, id).await?;
+    let record = books::record(node, &state.partition, id).await?;
     if let Some(record) = record.filter(|record| record.state == State::Uploading) {
         let mut books = Books::open(node, &state).await?;
         books.drop_file(id, &record).await?;
@@ -266,7 +270,7 @@ pub async fn remove(node: &Node, account: &BareJid, id: &FileId) -> Result<(), L
     let ticket = {
         let home = node.home(account);
         let state = home.lock(node).await?;
-        let record = books::record(node, &state, id).await?;
+        let record = books::record(node, &state.partition, id).await?;
         let record = record.ok_or(LedgerError::NotFound)?;
         let mut books = Books::open(node, &state).await?;
         books.drop_file(id, &record).await?;
@@ -275,7 +279,8 @@ pub async fn remove(node: &Node, account: &BareJid, id: &FileId) -> Result<(), L
     durable(node, ticket).await
 }
 
-/// The file with this name, if it is there.
+/// The file with this name, if it is there. Its account's row decides: that changes together with what it counts for and
+/// with what becomes of its bytes.
 ///
 /// # Errors
 /// The store failed.
@@ -284,7 +289,13 @@ pub async fn file(node: &Node, id: &FileId) -> Result<Option<File>, LedgerError>
         .kv()
         .get(&tables::file_partition(id), tables::FILE)
         .await?;
-    let file = row.map(File::decode).transpose()?;
+    let Some(account) = row.map(decode_owner).transpose()? else {
+        return Ok(None);
+    };
+    let record = books::record(node, &tables::partition(&account)?, id).await?;
+    let file = record
+        .filter(|record| record.state == State::Stored)
+        .map(|record| File::of(account, record));
     // XEP-0363 §5.3: not after that moment, also if the sweep is late.
     Ok(file.filter(|file| file.until.is_none_or(|until| node.now() < until)))
 }

@@ -60,7 +60,7 @@ pub async fn list(
         prefix_end(tables::MEDIA_TIME),
     );
     let key_of = async |id: &FileId| {
-        let record = books::record(node, &state, id).await?;
+        let record = books::record(node, &state.partition, id).await?;
         let record = record.ok_or(LedgerError::NotFound)?;
         let key = tables::media_time_key(tables::MEDIA_TIME, record.created, id);
         Ok::<Bytes, LedgerError>(key)
@@ -80,7 +80,7 @@ pub async fn list(
         let Some(id) = tables::media_time_file(tables::MEDIA_TIME, &key) else {
             continue;
         };
-        if let Some(record) = books::record(node, &state, &id).await? {
+        if let Some(record) = books::record(node, &state.partition, &id).await? {
             let expires = due::expires(&record, &node.config().media);
             files.push(Listed {
                 id,

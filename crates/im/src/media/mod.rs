@@ -5,9 +5,10 @@
 //! own, named by its unguessable [`FileId`], so that whoever knows the address finds it without knowing whose it is.
 //! A file's partition is written only by whoever holds its account's home.
 //!
-//! The order of writing: a file's bytes, then the file, then the account's row; it is removed in the order file, row,
-//! bytes. So nothing is visible before it is whole, and what a crash leaves behind is known to the account's home:
-//! an unfinished row or a doomed object, which the sweep clears.
+//! The order of writing: a file's bytes, then whose it is, then the account's row, which alone says whether it is there;
+//! it is removed in the order owner, row, bytes. So nothing is visible before it is whole, no link leads to bytes that are
+//! erased, and what a crash leaves behind is known to the account's home: an unfinished row or a doomed object, which the
+//! sweep clears.
 
 mod address;
 mod books;

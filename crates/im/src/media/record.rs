@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::codec::{Corrupt, Reader, Writer};
 
 const RECORD_VERSION: u8 = 1;
-const FILE_VERSION: u8 = 1;
+const OWNER_VERSION: u8 = 1;
 const USAGE_VERSION: u8 = 1;
 const OBJECT_VERSION: u8 = 1;
 
@@ -169,7 +169,7 @@ impl Record {
     }
 }
 
-/// A file as whoever has its address knows it (row `file` of the file's own partition).
+/// A file as whoever has its address knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
     /// Who has uploaded it.
@@ -191,37 +191,33 @@ pub struct File {
 }
 
 impl File {
-    pub(super) fn encode(&self) -> Bytes {
-        let mut value = Writer::new(FILE_VERSION, 128);
-        value
-            .text(self.account.as_str())
-            .text(self.object.as_str())
-            .u64(self.size)
-            .bytes(&self.digest)
-            .text(&self.name)
-            .text(&self.content_type)
-            .u64(self.created.millis());
-        write_moment(&mut value, self.until);
-        value.finish()
-    }
-
-    pub(super) fn decode(value: Bytes) -> Result<File, Corrupt> {
-        let (_, mut value) = Reader::open("uploaded file", value, FILE_VERSION)?;
-        let account = value.text()?;
-        let account = BareJid::parse(&account).map_err(|_| value.corrupt("no address"))?;
-        let file = File {
+    pub(super) fn of(account: BareJid, record: Record) -> File {
+        File {
             account,
-            object: read_object(&mut value)?,
-            size: value.u64()?,
-            digest: read_digest(&mut value)?,
-            name: value.text()?,
-            content_type: value.text()?,
-            created: Timestamp(value.u64()?),
-            until: read_moment(&mut value)?,
-        };
-        value.end()?;
-        Ok(file)
+            object: record.object,
+            size: record.size,
+            digest: record.digest,
+            name: record.name,
+            content_type: record.content_type,
+            created: record.created,
+            until: record.purpose.until(),
+        }
     }
+}
+
+/// Whose a file is (row `file` of the file's own partition).
+pub(super) fn encode_owner(account: &BareJid) -> Bytes {
+    let mut value = Writer::new(OWNER_VERSION, 64);
+    value.text(account.as_str());
+    value.finish()
+}
+
+pub(super) fn decode_owner(value: Bytes) -> Result<BareJid, Corrupt> {
+    let (_, mut value) = Reader::open("owner of a file", value, OWNER_VERSION)?;
+    let account = value.text()?;
+    let account = BareJid::parse(&account).map_err(|_| value.corrupt("no address"))?;
+    value.end()?;
+    Ok(account)
 }
 
 /// Bytes that one or several files of an account have in common (row `media-object/<digest>` of the account).
@@ -369,29 +365,10 @@ mod tests {
         assert_eq!(hex(&record().encode()), golden);
         assert_eq!(Record::decode(record().encode()), Ok(record()));
 
-        let file = File {
-            account: BareJid::parse("romeo@example.org").unwrap(),
-            object: ObjectName::parse(OBJECT).unwrap(),
-            size: 5,
-            digest: [6; 32],
-            name: "a".to_owned(),
-            content_type: String::new(),
-            created: Timestamp(8),
-            until: None,
-        };
-        let golden = [
-            "01".to_owned(),
-            text("romeo@example.org"),
-            text(OBJECT),
-            "0000000000000005".to_owned(),
-            format!("00000020{}", "06".repeat(32)),
-            text("a"),
-            text(""),
-            "000000000000000800".to_owned(),
-        ]
-        .concat();
-        assert_eq!(hex(&file.encode()), golden);
-        assert_eq!(File::decode(file.encode()), Ok(file));
+        let account = BareJid::parse("romeo@example.org").unwrap();
+        let golden = ["01", &text("romeo@example.org")].concat();
+        assert_eq!(hex(&encode_owner(&account)), golden);
+        assert_eq!(decode_owner(encode_owner(&account)), Ok(account));
 
         let shared = Shared {
             object: ObjectName::parse(OBJECT).unwrap(),
@@ -438,7 +415,7 @@ mod tests {
         for bytes in [&[][..], &[2], &[1], &[1; 200], &[0; 80]] {
             let value = Bytes::copy_from_slice(bytes);
             assert!(Record::decode(value.clone()).is_err(), "{bytes:?}");
-            assert!(File::decode(value.clone()).is_err(), "{bytes:?}");
+            assert!(decode_owner(value.clone()).is_err(), "{bytes:?}");
             assert!(Shared::decode(value.clone()).is_err(), "{bytes:?}");
             assert!(Usage::decode(value).is_err(), "{bytes:?}");
         }

@@ -211,7 +211,7 @@ async fn let_go(node: &Node, state: &HomeState) -> Result<(), LedgerError> {
             if gone.contains(&id) || gone.len() >= FILES {
                 continue;
             }
-            match books::record(node, state, &id).await? {
+            match books::record(node, &state.partition, &id).await? {
                 Some(record) => books.drop_file(&id, &record).await?,
                 None => {
                     books.batch.delete(key);

@@ -1,4 +1,5 @@
-//! Romeo uploads, repeats himself, changes his mind; files go by themselves, and the power fails in between: what his
+//! Romeo uploads, repeats himself, changes his mind; files go by themselves, and the power fails in between, or the disk
+//! is full: what his
 //! account is said to use is always what its rows say, nobody is ever sent to bytes that are not there, and in the end
 //! no bytes are left that nobody can find.
 
@@ -15,8 +16,9 @@ use posthaste_im::media::{
     Slot, State,
 };
 use posthaste_im::tables;
+use posthaste_kv::fault::Faulty;
 use posthaste_kv::memory::MemoryKv;
-use posthaste_kv::{Kv, Partition, Scan};
+use posthaste_kv::{Kv, KvError, Partition, Scan};
 use posthaste_proto::jid::BareJid;
 
 use crate::harness::{World, config};
@@ -38,6 +40,8 @@ struct Play {
     seed: u64,
     dice: Dice,
     world: World,
+    /// What refuses to write now and then, in a play in which the power does not fail.
+    faults: Option<Arc<Faulty>>,
     account: BareJid,
     /// Slots that were given out, and what they will be filled with.
     slots: Vec<(Slot, Digest)>,
@@ -52,7 +56,7 @@ struct Play {
 }
 
 impl Play {
-    fn new(seed: u64) -> Play {
+    fn new(seed: u64, has_faults: bool) -> Play {
         let limits = Limits {
             keep: Keep::Days(1),
             ..Limits::default()
@@ -61,12 +65,22 @@ impl Play {
             media: limits,
             ..config()
         };
-        let world = World::with(config, Arc::new(MemoryKv::manual()));
+        let kv = Arc::new(if has_faults {
+            MemoryKv::new()
+        } else {
+            MemoryKv::manual()
+        });
+        let faults = has_faults.then(|| Arc::new(Faulty::over(kv.clone())));
+        let world = match &faults {
+            Some(faults) => World::behind(config, kv, faults.clone()),
+            None => World::with(config, kv),
+        };
         world.kv.make_durable();
         Play {
             seed,
             dice: Dice(seed),
             world,
+            faults,
             account: BareJid::parse("romeo@example.org").unwrap(),
             slots: Vec::new(),
             begun: BTreeSet::new(),
@@ -83,10 +97,11 @@ impl Play {
             if let Poll::Ready(done) = poll!(deed.as_mut()) {
                 return Some(done);
             }
-            if self.dice.below(8) == 0 {
+            if self.faults.is_none() && self.dice.below(8) == 0 {
                 return None;
             }
             self.world.kv.make_durable();
+            tokio::task::yield_now().await;
         }
     }
 
@@ -98,10 +113,17 @@ impl Play {
                 Poll::Ready(done) => return done,
                 Poll::Pending => self.world.kv.make_durable(),
             }
+            tokio::task::yield_now().await;
         }
     }
 
     async fn step(&mut self) {
+        if let Some(faults) = &self.faults
+            && self.dice.below(3) == 0
+        {
+            let nth = u64::try_from(self.dice.below(4)).unwrap() + 1;
+            faults.fail_commit(nth, || KvError::Full);
+        }
         match self.dice.below(16) {
             0..=3 => self.ask(),
             4..=6 => self.claim().await,
@@ -152,7 +174,8 @@ impl Play {
                 assert!(is_first, "seed {}: a slot was used twice", self.seed);
                 self.coming.insert(slot.id, (digest, claimed.object));
             }
-            Some(Err(error)) => assert!(matches!(error, LedgerError::Used), "{error}"),
+            Some(Err(LedgerError::Used)) => {}
+            Some(Err(error)) => self.is_fault(&error),
             None => self.power_cut(),
         }
     }
@@ -168,10 +191,8 @@ impl Play {
                 return;
             }
             Some(Ok(false)) => {}
-            Some(Err(error)) => {
-                assert!(matches!(error, LedgerError::NotFound), "{error}");
-                return;
-            }
+            Some(Err(LedgerError::NotFound)) => return,
+            Some(Err(error)) => return self.is_fault(&error),
             None => return self.power_cut(),
         }
         self.objects.insert(object.clone());
@@ -179,10 +200,10 @@ impl Play {
             Some(Ok(())) => {
                 self.acknowledged.insert(id);
             }
-            Some(Err(error)) => {
-                assert!(matches!(error, LedgerError::NotFound), "{error}");
+            Some(Err(LedgerError::NotFound)) => {
                 self.objects.remove(&object);
             }
+            Some(Err(error)) => self.is_fault(&error),
             None => self.power_cut(),
         }
     }
@@ -208,7 +229,8 @@ impl Play {
         match self.does(media::remove(&node, &account, &id)).await {
             Some(Ok(())) => assert!(media::file(&node, &id).await.unwrap().is_none()),
             // It has gone by itself.
-            Some(Err(error)) => assert!(matches!(error, LedgerError::NotFound), "{error}"),
+            Some(Err(LedgerError::NotFound)) => {}
+            Some(Err(error)) => self.is_fault(&error),
             None => self.power_cut(),
         }
     }
@@ -225,7 +247,10 @@ impl Play {
             let Some(doomed) = self.does(media::sweep(&node, &mut round)).await else {
                 return self.power_cut();
             };
-            for doomed in doomed.unwrap() {
+            let Ok(doomed) = doomed.inspect_err(|error| self.is_fault(error)) else {
+                return;
+            };
+            for doomed in doomed {
                 for object in &doomed.objects {
                     self.objects.remove(object);
                 }
@@ -233,7 +258,9 @@ impl Play {
                 if self.dice.below(4) == 0 {
                     return self.power_cut();
                 }
-                media::erased(&node, &doomed).await.unwrap();
+                if let Err(error) = media::erased(&node, &doomed).await {
+                    self.is_fault(&error);
+                }
             }
             if round.is_over() {
                 return;
@@ -241,13 +268,21 @@ impl Play {
         }
     }
 
+    fn is_fault(&self, error: &LedgerError) {
+        let is_store = matches!(error, LedgerError::Store(_));
+        assert!(self.faults.is_some() && is_store, "{error}");
+    }
+
     /// Some of what was not durable may be there all the same.
     fn power_cut(&mut self) {
+        self.coming.clear();
+        if self.faults.is_some() {
+            return;
+        }
         let more = self.dice.below(4);
         self.world.kv.make_oldest_durable(more);
         self.world = self.world.after_power_cut();
         self.world.kv.make_durable();
-        self.coming.clear();
     }
 
     async fn rows(&self, table: &[u8]) -> Vec<(bytes::Bytes, bytes::Bytes)> {
@@ -318,6 +353,10 @@ impl Play {
     /// When all has gone that goes by itself, exactly the bytes are left that somebody can find.
     async fn end(mut self) {
         let seed = self.seed;
+        if let Some(faults) = &self.faults {
+            // The disk has room again.
+            faults.fail_commit(u64::MAX, || KvError::Full);
+        }
         self.world.kv.make_durable();
         self.world.pass_seconds(86_400).await;
         let node = self.world.node.clone();
@@ -365,10 +404,12 @@ impl Play {
 #[tokio::test]
 async fn whatever_happens_what_is_used_is_what_is_there() {
     for seed in 0..150 {
-        let mut play = Play::new(seed);
-        for _ in 0..80 {
-            play.step().await;
+        for has_faults in [false, true] {
+            let mut play = Play::new(seed, has_faults);
+            for _ in 0..80 {
+                play.step().await;
+            }
+            play.end().await;
         }
-        play.end().await;
     }
 }

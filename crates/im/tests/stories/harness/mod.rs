@@ -98,9 +98,23 @@ impl World {
         World::of(config, kv, TestEntropy::default())
     }
 
+    /// The same, where what the node sees of the store lies in front of it.
+    pub fn behind(config: Config, kv: Arc<MemoryKv>, front: Arc<dyn Kv>) -> World {
+        World::of_front(config, kv, front, TestEntropy::default())
+    }
+
     fn of(config: Config, kv: Arc<MemoryKv>, entropy: TestEntropy) -> World {
+        World::of_front(config, kv.clone(), kv, entropy)
+    }
+
+    fn of_front(
+        config: Config,
+        kv: Arc<MemoryKv>,
+        front: Arc<dyn Kv>,
+        entropy: TestEntropy,
+    ) -> World {
         let clock = Arc::new(TestClock(AtomicU64::new(1_795_338_487_000)));
-        let node = Node::new(config, kv.clone(), clock.clone(), Arc::new(entropy));
+        let node = Node::new(config, front, clock.clone(), Arc::new(entropy));
         let world = World { node, kv, clock };
         for user in ["romeo", "juliet", "nurse"] {
             world.add_account(user);
