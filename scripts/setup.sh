@@ -143,12 +143,14 @@ node() {
     have_command npm npm
     at_least "$(command node --version | tr -d v)" 18 ||
         die "Node.js 18 or newer is needed for the tests, this is $(command node --version)"
-    local folder=tests/interop/xmppjs
-    local stamp=$folder/node_modules/installed-lock.json
-    cmp -s $folder/package-lock.json $stamp && return
-    echo "setup: installing $folder/node_modules"
-    (cd $folder && npm ci --silent --no-audit --no-fund)
-    cp $folder/package-lock.json $stamp
+    local folder stamp
+    for folder in tests/interop/xmppjs tests/interop/tus; do
+        stamp=$folder/node_modules/installed-lock.json
+        cmp -s $folder/package-lock.json "$stamp" && continue
+        echo "setup: installing $folder/node_modules"
+        (cd $folder && npm ci --silent --no-audit --no-fund)
+        cp $folder/package-lock.json "$stamp"
+    done
 }
 
 # Converse.js as npm has it, without the hundreds of packages that only building it takes.

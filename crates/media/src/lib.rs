@@ -3,12 +3,30 @@
 //! [`MediaService`] is an HTTP service on the gate's port. What is known of files is kept by the heart
 //! ([`posthaste_im::media`]); the bytes are staged on the local disk while they come and are then moved to the object
 //! store ([`store`]): files below the server's directory, or any S3-compatible service.
+//!
+//! A request's road: `service` finds what is meant, `path` and `site` find the file or the slot; a file comes by `put` or
+//! in several pieces by `resume`, both through `intake`, and goes by `get`, with `conditional`, `range` and `kind`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod bounds;
+mod conditional;
+mod get;
+mod headers;
+mod holds;
+mod intake;
+mod kind;
+mod path;
+mod places;
+mod put;
+mod range;
+mod refusal;
+mod resume;
 pub mod service;
+mod site;
 pub mod store;
 
+pub use bounds::Bounds;
 pub use service::MediaService;
 pub use store::{
     Backend, Credentials, S3Settings, Sealed, Settings, Staged, Stats, Store, StoreError, Swept,

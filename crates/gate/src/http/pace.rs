@@ -106,13 +106,13 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Paced<T> {
 mod tests {
     use super::*;
 
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     const PATIENCE: Duration = Duration::from_millis(400);
 
     #[tokio::test]
     async fn what_is_not_taken_in_time_ends_the_stream() {
-        let (ours, _theirs) = tokio::io::duplex(8);
+        let (ours, _theirs) = duplex(8);
         let mut paced = Paced::new(ours, PATIENCE);
         let error = paced.write_all(&[0; 9]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -120,7 +120,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_reader_has_time_for_each_piece_and_a_drop_now_and_then_is_not_enough() {
-        let (ours, mut theirs) = tokio::io::duplex(8);
+        let (ours, mut theirs) = duplex(8);
         let mut paced = Paced::new(ours, PATIENCE);
         let reading = tokio::spawn(async move {
             let mut byte = [0];

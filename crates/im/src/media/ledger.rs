@@ -120,6 +120,20 @@ async fn begin(node: &Node, slot: &Slot) -> Result<Claimed, LedgerError> {
     Ok(Claimed { object })
 }
 
+/// The file of a slot as far as it has come; `None` when nothing of it has.
+///
+/// # Errors
+/// The slot has been used for a file that is gone, or the store failed.
+pub async fn progress(node: &Node, slot: &Slot) -> Result<Option<Record>, LedgerError> {
+    let home = node.home(&slot.account);
+    let state = home.lock(node).await?;
+    let record = books::record(node, &state.partition, &slot.id).await?;
+    if record.is_none() && is_used(node, &state, slot).await? {
+        return Err(LedgerError::Used);
+    }
+    Ok(record)
+}
+
 /// A slot is good once: also when the file that came of it has been removed.
 async fn is_used(node: &Node, state: &HomeState, slot: &Slot) -> Result<bool, LedgerError> {
     if books::record(node, &state.partition, &slot.id)

@@ -26,7 +26,9 @@ mod sweep;
 pub mod usage;
 
 pub use address::{PATH, address, file_in};
-pub use ledger::{Claimed, LedgerError, abandon, adopt, check, claim, file, finish, remove};
+pub use ledger::{
+    Claimed, LedgerError, abandon, adopt, check, claim, file, finish, progress, remove,
+};
 pub use list::{Listed, Page, list, usage};
 pub use names::{FileId, ObjectName};
 pub use preview::{
