@@ -221,10 +221,10 @@ impl S3 {
     pub(super) async fn probe(&self) -> Result<(), StoreError> {
         let key = Key::from("posthaste-probe");
         let written = self.bucket.put(&key, Bytes::from_static(b"probe").into());
-        written.await.map_err(refused)?;
-        let read = self.bucket.get(&key).await.map_err(refused)?;
-        read.bytes().await.map_err(refused)?;
-        self.bucket.delete(&key).await.map_err(refused)
+        written.await?;
+        let read = self.bucket.get(&key).await?;
+        read.bytes().await?;
+        self.bucket.delete(&key).await.map_err(StoreError::from)
     }
 
     pub(super) async fn keep(&self, sealed: Sealed) -> Result<(), StoreError> {
@@ -254,7 +254,7 @@ impl S3 {
         let _permit = self.memory.acquire().await.map_err(closed)?;
         let bytes = in_background(move || reading.read()).await?;
         let kept = self.bucket.put(key, bytes.into()).await;
-        kept.map(drop).map_err(refused)
+        kept.map(drop).map_err(StoreError::from)
     }
 
     async fn keep_in_parts(
@@ -263,7 +263,7 @@ impl S3 {
         claim: &Claim,
         reading: Reading,
     ) -> Result<(), StoreError> {
-        let id = self.bucket.create_multipart(key).await.map_err(refused)?;
+        let id = self.bucket.create_multipart(key).await?;
         let (note, name) = (claim.parts(), id.clone());
         in_background(move || Ok(write_down(&note, &name)?)).await?;
         let memory = Arc::clone(&self.memory);
@@ -284,13 +284,13 @@ impl S3 {
             async move {
                 let sent = bucket.put_part(&key, &id, index, bytes.into()).await;
                 drop(permit);
-                sent.map_err(refused)
+                sent.map_err(StoreError::from)
             }
         });
         let sent: Vec<PartId> = sent.try_buffered(PARTS_AT_ONCE).try_collect().await?;
         // Only now, and not before all bytes were found right, is there such an object.
         let done = self.bucket.complete_multipart(key, &id, sent).await;
-        done.map(drop).map_err(refused)
+        done.map(drop).map_err(StoreError::from)
     }
 
     /// Has the service forget an upload in parts that will not go on; whether there was one.
@@ -307,7 +307,7 @@ impl S3 {
             let key = key(&claim.object);
             match self.bucket.abort_multipart(&key, &id).await {
                 Ok(()) | Err(Error::NotFound { .. }) => {}
-                Err(error) => return Err(refused(error)),
+                Err(error) => return Err(error.into()),
             }
         }
         let note = claim.parts();
@@ -402,18 +402,22 @@ fn failed(error: Error) -> StoreError {
     let what = describe(&error);
     match error {
         Error::NotFound { .. } if !what.contains("NoSuchBucket") => StoreError::NotFound,
-        _ => refused(error),
+        _ => error.into(),
     }
 }
 
-/// An error of writing: nothing of ours is "not found" then but the bucket.
-fn refused(error: Error) -> StoreError {
-    StoreError::Remote {
-        what: describe(&error),
-        is_refusal: matches!(
-            error,
-            Error::NotFound { .. } | Error::PermissionDenied { .. } | Error::Unauthenticated { .. }
-        ),
+/// Of writing; nothing of ours is "not found" then but the bucket.
+impl From<Error> for StoreError {
+    fn from(error: Error) -> StoreError {
+        StoreError::Remote {
+            what: describe(&error),
+            is_refusal: matches!(
+                error,
+                Error::NotFound { .. }
+                    | Error::PermissionDenied { .. }
+                    | Error::Unauthenticated { .. }
+            ),
+        }
     }
 }
 
