@@ -185,6 +185,20 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Makes the names of a folder and of the one it is in durable.
+pub(super) fn sync_names(folder: &Path) -> Result<(), StoreError> {
+    for above in folder.ancestors().skip(1).take(2) {
+        // The one above a relative name.
+        let here = Path::new(".");
+        sync_folder(if above.as_os_str().is_empty() {
+            here
+        } else {
+            above
+        })?;
+    }
+    Ok(())
+}
+
 /// Removes a file; whether there was one.
 pub(super) fn remove(path: &Path) -> io::Result<bool> {
     match fs::remove_file(path) {

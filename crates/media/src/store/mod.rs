@@ -130,7 +130,8 @@ impl Store {
             if is_local {
                 files::make_folder(&made)?;
             }
-            Ok(())
+            // What is kept in a folder is only as durable as the folder's own name is.
+            files::sync_names(&folder)
         })
         .await?;
         let objects = match settings.backend {

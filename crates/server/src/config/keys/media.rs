@@ -107,7 +107,7 @@ pub(super) const MEDIA: Section = Section {
             reload: true,
             value: Value::Period {
                 default: secs(6 * 3_600),
-                min: secs(60),
+                min: secs(1),
                 max: secs(7 * DAY_SECONDS),
                 field: |c| &mut c.media.upload_time,
             },
