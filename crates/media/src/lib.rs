@@ -5,10 +5,13 @@
 //! store ([`store`]): files below the server's directory, or any S3-compatible service.
 //!
 //! A request's road: `service` finds what is meant, `path` and `site` find the file or the slot; a file comes by `put` or
-//! in several pieces by `resume`, both through `intake`, and goes by `get`, with `conditional`, `range` and `kind`.
+//! in several pieces by `resume`, both through `intake`, and goes by `get`, with `conditional`, `range` and `kind`. What
+//! shows a picture in small is made by [`preview`], whom everybody may see is found by `avatar`, and both go out by
+//! `pictures`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod avatar;
 mod bounds;
 mod conditional;
 mod get;
@@ -17,7 +20,9 @@ mod holds;
 mod intake;
 mod kind;
 mod path;
+mod pictures;
 mod places;
+pub mod preview;
 mod put;
 mod range;
 mod refusal;

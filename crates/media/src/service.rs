@@ -6,18 +6,21 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::header::EXPECT;
+use http::request::Parts;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use posthaste_gate::{Body, HttpPeer, HttpService};
+use posthaste_im::ext::media_preview::SEGMENT;
 use posthaste_im::node::Node;
 
+use crate::avatar::Wanted;
 use crate::bounds::Bounds;
 use crate::path::Target;
 use crate::refusal::Refusal;
 use crate::site::Site;
 use crate::store::Store;
-use crate::{get, headers, put, resume};
+use crate::{get, headers, preview, put, resume};
 
 /// Where the service is on the HTTP port.
 pub const PATH: &str = posthaste_im::media::PATH;
@@ -65,7 +68,7 @@ impl MediaService {
                 self.answer_to(&method, target, &parts.headers, &mut body, peer)
                     .await
             }
-            None => Err(Refusal::NotFound),
+            None => self.avatar(&method, &parts, peer).await,
         };
         let mut response = answer.unwrap_or_else(|refusal| {
             tracing::debug!(%method, ?refusal, "refused");
@@ -98,10 +101,32 @@ impl MediaService {
             }
             Method::PATCH => resume::patch(site, target, headers, body, peer).await,
             Method::DELETE => resume::delete(site, target, headers, peer).await,
-            Method::GET => get::get(site, target, headers, peer, true).await,
-            Method::HEAD => get::get(site, target, headers, peer, false).await,
+            Method::GET | Method::HEAD => {
+                let is_get = *method == Method::GET;
+                match target.name == SEGMENT {
+                    true => preview::get(site, target, headers, peer, is_get).await,
+                    false => get::get(site, target, headers, peer, is_get).await,
+                }
+            }
             _ => Err(Refusal::Method),
         }
+    }
+
+    /// What is no file may be a picture of somebody.
+    async fn avatar(
+        &self,
+        method: &Method,
+        asked: &Parts,
+        peer: HttpPeer,
+    ) -> Result<Response<Body>, Refusal> {
+        let wanted = Wanted::of(asked.uri.path()).ok_or(Refusal::NotFound)?;
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return Err(Refusal::Method);
+        }
+        let _place = self.site.download_place(peer)?;
+        let (node, avatars) = (&self.site.node, &self.site.avatars);
+        let is_get = *method == Method::GET;
+        avatars.get(node, &wanted, &asked.headers, is_get).await
     }
 }
 

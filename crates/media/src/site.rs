@@ -9,11 +9,13 @@ use posthaste_im::media::{self, LedgerError, ObjectName, Record, Slot, State};
 use posthaste_im::node::Node;
 use tokio::time::{Instant, sleep};
 
+use crate::avatar::Avatars;
 use crate::bounds::Bounds;
 use crate::holds::{Hold, Holds};
 use crate::intake::Intake;
 use crate::path::Target;
 use crate::places::{Place, Places};
+use crate::preview::{self, Previews};
 use crate::refusal::Refusal;
 use crate::store::{Staged, Store, StoreError};
 
@@ -30,6 +32,8 @@ pub(crate) struct Site {
     pub(crate) holds: Arc<Holds>,
     pub(crate) uploads: Arc<Places>,
     pub(crate) downloads: Arc<Places>,
+    pub(crate) previews: Previews,
+    pub(crate) avatars: Avatars,
 }
 
 /// How far the upload of a slot is.
@@ -44,7 +48,11 @@ pub(crate) enum Progress {
 
 impl Site {
     pub(crate) fn new(node: Arc<Node>, store: Arc<Store>, bounds: Bounds) -> Arc<Site> {
+        let previews = Previews::new(&node, Arc::clone(&store), preview::Bounds::default());
+        node.set_painter(Arc::new(previews.clone()));
         Arc::new(Site {
+            previews,
+            avatars: Avatars::default(),
             node,
             store,
             holds: Arc::default(),

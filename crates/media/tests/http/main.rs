@@ -4,6 +4,7 @@
 
 mod get;
 mod harness;
+mod pictures;
 mod put;
 mod resume;
 mod transfers;
