@@ -169,6 +169,11 @@ converse_js() {
     echo $version >$folder/installed-version
 }
 
+# Gajim's library is packaged for the system's Python, which has the bindings of GLib that it stands on.
+nbxmpp() {
+    /usr/bin/python3 -c 'import nbxmpp.http' 2>/dev/null || debian python3-nbxmpp
+}
+
 # Debian has Chromium as a package, Ubuntu has none.
 chromium_browser() {
     command -v chromium >/dev/null && return
@@ -190,6 +195,7 @@ tests() {
     rivals
     debian lua-unbound
     have_command profanity profanity
+    nbxmpp
     converse_js
     chromium_browser
     have_command tmux tmux

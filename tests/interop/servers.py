@@ -242,6 +242,7 @@ class Prosody(Server):
         "jabber:iq:last", "msgoffline", "FAST", "host-meta", "bosh",
         "urn:xmpp:pep-vcard-conversion:0", "urn:xmpp:bookmarks:1#compat", "pubsub service",
         "muc in errors", "passwordprotectedroom", "affiliations by the dozen",
+        "upload purposes", "media limits", "ETag", "previews",
     })
 
     def configure(self):
@@ -282,6 +283,8 @@ VirtualHost "{self.other_domain}"
 Component "{self.rooms}" "muc"
   modules_enabled = {{ "muc_mam" }}
   muc_log_by_default = false
+Component "upload.{self.domain}" "http_file_share"
+  http_file_share_size_limit = 100*1024*1024
 Component "{self.component_domain}"
   component_secret = "{self.component_secret}"
 Component "second.{self.component_domain}"

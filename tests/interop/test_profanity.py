@@ -12,6 +12,7 @@ import shutil
 import subprocess
 
 import pytest
+from interop.media import PLUGINS, picture, request
 from interop.rooms import KICKED, enter, new_room, people
 from interop.slix import session
 
@@ -198,3 +199,32 @@ async def test_profanity_enters_a_room_talks_kicks_and_has_the_history(server, t
         await juliet.hears()
         terminal.type(f"/join {room} nick Romeo")
         await terminal.sees(r"new struck nine[\s\S]*said while he was away")
+
+
+async def test_profanity_sends_a_file_and_saves_one(server, terminal, tmp_path):
+    if "HTTP upload" in server.lacks:
+        pytest.skip(f"{server.name} has no HTTP upload here")
+    romeo, juliet = server.new_user("romeo"), server.new_user("juliet")
+    sent = tmp_path / "the balcony.png"
+    sent.write_bytes(picture())
+    async with session(server, *juliet, plugins=PLUGINS) as j:
+        await connect(terminal, server, *romeo)
+        # It asks by itself when it has signed in, and knows of no service before that is answered.
+        terminal.type("/disco items")
+        await terminal.sees(rf"upload\.{server.domain}")
+        terminal.type(f"/disco info upload.{server.domain}")
+        await terminal.sees(r"urn:xmpp:http:upload:0")
+        terminal.type(f"/msg {j.boundjid.bare}")
+        terminal.type(f'/sendfile "{sent}"')
+        [address] = await j.bodies(1)
+        got = request(address)
+        assert (got.headers["Content-Type"], got.body) == ("image/png", sent.read_bytes())
+        await terminal.sees(r"Uploading [\s\S]*100%")
+    # And another profanity gets it: the address waited for its user, who saves what is there.
+    with contextlib.closing(Terminal(tmp_path / "juliet")) as other:
+        await connect(other, server, *juliet)
+        other.type(f"/msg {romeo[0]}@{server.domain}")
+        saved = tmp_path / "saved.png"
+        other.type(f"/url save {address} {saved}")
+        await other.sees(r"Saved to|done|saved")
+        assert saved.read_bytes() == sent.read_bytes()

@@ -1,6 +1,7 @@
 """@xmpp/client (npm) over TCP and WebSocket, with a slixmpp user at the other end."""
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -8,7 +9,9 @@ import uuid
 from pathlib import Path
 
 import pytest
+from interop.media import PLUGINS, configured, picture, recognisable, request
 from interop.rooms import found, new_room, people
+from interop.servers import chosen
 from interop.slix import TIMEOUT, session
 
 DEVICE = Path(__file__).parent / "xmppjs" / "device.mjs"
@@ -55,7 +58,8 @@ async def device(server, service, user, password, **options):
     }
     process = await asyncio.create_subprocess_exec(
         "node", str(DEVICE), json.dumps(settings),
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        # A line may hold a file.
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 20,
         env=os.environ | {"NODE_EXTRA_CA_CERTS": str(server.certificate), "NODE_NO_WARNINGS": "1"},
     )
     try:
@@ -204,3 +208,89 @@ async def test_xmppjs_enters_a_room_and_talks(server, road):
         await juliet.muc.set_role(room, "Romeo", "none", timeout=TIMEOUT)
         gone = await r.happens("occupant")
         assert (gone["type"], sorted(gone["codes"])) == ("unavailable", ["110", "307"])
+
+
+@pytest.mark.parametrize("road", ["starttls", "websocket"])
+async def test_xmppjs_uploads_and_downloads(server, road):
+    """A slot by IQ, then fetch, as a web client does it."""
+    if "HTTP upload" in server.lacks:
+        pytest.skip(f"{server.name} has no HTTP upload here")
+    romeo, juliet = server.new_user("romeo"), server.new_user("juliet")
+    async with (
+        session(server, *juliet, plugins=PLUGINS) as j,
+        device(server, service(server, road), *romeo) as r,
+    ):
+        jid = (await r.happens("online"))["jid"]
+        r.tell("presence")
+        content = picture()
+        upload = {"to": f"upload.{server.domain}", "name": "Wherefore?.png", "type": "image/png"}
+        r.tell("upload", **upload, content=base64.b64encode(content).decode(), share=str(j.boundjid))
+        done = await r.happens("uploaded")
+        assert done.get("status") in (200, 201), done
+        message = await j.happens("message")
+        address = message["oob"]["url"]
+        assert (message["from"], address) == (jid, done["get"])
+        assert request(address).body == content
+        r.tell("download", url=address, headers={"Range": "bytes=8-"})
+        got = await r.happens("downloaded")
+        assert (got["status"], got["headers"]["content-type"]) == (206, "image/png")
+        assert base64.b64decode(got["content"]) == content[8:]
+        r.tell("upload", **(upload | {"size": 1 << 50}), content="")
+        assert (await r.happens("uploaded"))["condition"] == "not-acceptable"
+
+
+async def test_a_web_page_of_any_origin_may_upload_and_download(server):
+    """What a browser asks before it uploads (CORS, Fetch section 3.2), and what a page may then read of the answer."""
+    if "HTTP upload" in server.lacks:
+        pytest.skip(f"{server.name} has no HTTP upload here")
+    origin = {"Origin": "https://chat.example"}
+    content = recognisable(500)
+    async with device(server, service(server, "websocket"), *server.new_user()) as d:
+        await d.happens("online")
+        d.tell("upload", to=f"upload.{server.domain}", name="a.bin", type="", size=500)
+        given = await d.happens("uploaded")
+    assert "put" in given, given
+    open_to = ("*", origin["Origin"])
+    asks = origin | {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "content-type,authorization"}
+    allowed = request(given["put"], "OPTIONS", headers=asks)
+    assert allowed.status in (200, 204)
+    assert allowed.headers["Access-Control-Allow-Origin"] in open_to
+    assert "PUT" in allowed.headers["Access-Control-Allow-Methods"]
+    assert "content-type" in allowed.headers["Access-Control-Allow-Headers"].lower()
+    sent = request(given["put"], "PUT", content, origin | given["headers"])
+    assert sent.status == 201
+    assert sent.headers["Access-Control-Allow-Origin"] in open_to
+    for method in ("GET", "HEAD"):
+        got = request(given["get"], method, headers=origin)
+        assert got.status == 200
+        assert got.headers["Access-Control-Allow-Origin"] in open_to
+        # Else a page that isolates itself could not show the picture.
+        assert got.headers["Cross-Origin-Resource-Policy"] in (None, "cross-origin")
+    asks = origin | {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "range"}
+    allowed = request(given["get"], "OPTIONS", headers=asks)
+    assert allowed.headers["Access-Control-Allow-Origin"] in open_to
+    if "ETag" not in server.lacks:
+        assert "range" in allowed.headers["Access-Control-Allow-Headers"].lower()
+    refused = request(given["put"], "PUT", content, origin)
+    assert refused.status >= 400
+    assert refused.headers["Access-Control-Allow-Origin"] in open_to, "a page has to learn why"
+
+
+async def test_with_tls_files_go_that_way():
+    """As a server is run for others: the address begins with https, and its certificate is that of the host."""
+    if "media limits" in chosen().lacks:
+        pytest.skip(f"{chosen().name} has no https here")
+    content = picture()
+    with contextlib.closing(configured(https=True)) as server:
+        server.start()
+        async with device(server, service(server, "starttls"), *server.new_user()) as d:
+            await d.happens("online")
+            upload = {"to": f"upload.{server.domain}", "name": "a.png", "type": "image/png"}
+            d.tell("upload", **upload, content=base64.b64encode(content).decode())
+            done = await d.happens("uploaded")
+            assert done.get("status") == 201, done
+            assert done["put"].startswith(f"https://{server.domain}:") and done["get"].startswith(f"https://{server.domain}:")
+            d.tell("download", url=done["get"])
+            got = await d.happens("downloaded")
+            assert (got["status"], base64.b64decode(got["content"])) == (200, content)
+        assert request(done["get"], certificate=server.certificate).body == content

@@ -10,6 +10,7 @@ import { WebSocket } from "ws";
 globalThis.WebSocket = WebSocket;
 globalThis.crypto ??= webcrypto;
 
+const UPLOAD = "urn:xmpp:http:upload:0";
 const tell = (event, more = {}) => process.stdout.write(JSON.stringify({ event, ...more }) + "\n");
 
 const { token, ...options } = JSON.parse(process.argv[2]);
@@ -66,6 +67,32 @@ const commands = {
     } catch (error) {
       tell("answer", { condition: error.condition ?? String(error) });
     }
+  },
+  // A slot (XEP-0363), the file into it when there is one, and its address to somebody (XEP-0066).
+  async upload({ to, name, type, size, content, share }) {
+    const file = Buffer.from(content ?? "", "base64");
+    const wanted = { xmlns: UPLOAD, filename: name, size: String(size ?? file.length) };
+    if (type) wanted["content-type"] = type;
+    try {
+      const answer = await device.iqCaller.request(xml("iq", { type: "get", to }, xml("request", wanted)));
+      const slot = answer.getChild("slot", UPLOAD);
+      const [put, get] = ["put", "get"].map((name) => slot.getChild(name).attrs.url);
+      const headers = slot.getChild("put").getChildren("header").map((header) => [header.attrs.name, header.text()]);
+      if (type) headers.push(["Content-Type", type]);
+      const sent = file.length > 0 && (await fetch(put, { method: "PUT", body: file, headers }));
+      if (share) {
+        const link = xml("x", "jabber:x:oob", xml("url", {}, get));
+        await device.send(xml("message", { to: share, type: "chat" }, xml("body", {}, get), link));
+      }
+      tell("uploaded", { put, get, headers: Object.fromEntries(headers), status: sent ? sent.status : null });
+    } catch (error) {
+      tell("uploaded", { condition: error.condition ?? String(error) });
+    }
+  },
+  async download({ url, headers }) {
+    const got = await fetch(url, { headers });
+    const content = Buffer.from(await got.arrayBuffer()).toString("base64");
+    tell("downloaded", { status: got.status, headers: Object.fromEntries(got.headers), content });
   },
   // The line goes dead without a word; @xmpp/reconnect then dials again.
   cut() {
