@@ -29,10 +29,12 @@ mod refusal;
 mod resume;
 pub mod service;
 mod site;
+mod stats;
 pub mod store;
 
 pub use bounds::Bounds;
 pub use service::MediaService;
+pub use stats::Answers;
 pub use store::{
     Backend, Credentials, S3Settings, Sealed, Settings, Staged, Stats, Store, StoreError, Swept,
 };

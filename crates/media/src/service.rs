@@ -19,6 +19,7 @@ use crate::bounds::Bounds;
 use crate::path::Target;
 use crate::refusal::Refusal;
 use crate::site::Site;
+use crate::stats::Answers;
 use crate::store::Store;
 use crate::{get, headers, preview, put, resume};
 
@@ -34,6 +35,7 @@ const DRAINED_FOR: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct MediaService {
     site: Arc<Site>,
+    answers: Answers,
 }
 
 impl MediaService {
@@ -46,12 +48,18 @@ impl MediaService {
     pub fn bounded(node: Arc<Node>, store: Arc<Store>, bounds: Bounds) -> MediaService {
         MediaService {
             site: Site::new(node, store, bounds),
+            answers: Answers::default(),
         }
     }
 
     /// Uploads and downloads that are under way, in this order.
     pub fn transfers(&self) -> (usize, usize) {
         (self.site.uploads.taken(), self.site.downloads.taken())
+    }
+
+    /// How requests were answered.
+    pub fn answers(&self) -> &Answers {
+        &self.answers
     }
 
     async fn serve(&self, request: Request<Incoming>, peer: HttpPeer) -> Response<Body> {
@@ -78,6 +86,7 @@ impl MediaService {
             }
             refusal.answer()
         });
+        self.answers.count(response.status());
         headers::secure(response.headers_mut());
         if has_slot {
             resume::mark(response.headers_mut());

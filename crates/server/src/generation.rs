@@ -31,6 +31,8 @@ pub(crate) struct Generation {
     gate: Mutex<Option<Gate>>,
     /// The store of uploaded files, where they can be uploaded.
     pub(crate) media: Option<Arc<posthaste_media::Store>>,
+    /// What serves them.
+    pub(crate) media_service: Option<Arc<MediaService>>,
     caretaker: Mutex<Option<Caretaker>>,
     house: JoinHandle<()>,
 }
@@ -80,10 +82,12 @@ impl Generation {
                 return Err(error.into());
             }
         };
-        let routes = match &files {
-            Some(files) => {
-                let service = MediaService::new(node.clone(), Arc::clone(files));
-                Routes::default().with(posthaste_media::service::PATH, Arc::new(service))
+        let service = files
+            .as_ref()
+            .map(|files| Arc::new(MediaService::new(node.clone(), Arc::clone(files))));
+        let routes = match &service {
+            Some(service) => {
+                Routes::default().with(posthaste_media::service::PATH, service.clone())
             }
             None => Routes::default(),
         };
@@ -101,6 +105,7 @@ impl Generation {
                     addresses,
                     gate: Mutex::new(Some(gate)),
                     media: files,
+                    media_service: service,
                     caretaker: Mutex::new(caretaker),
                 })
             }

@@ -52,6 +52,9 @@ pub(crate) fn generation(page: &mut Page, generation: &Generation) {
     if let Some(files) = &generation.media {
         media::store(page, files);
     }
+    if let Some(service) = &generation.media_service {
+        media::service(page, service);
+    }
 }
 
 fn sessions(page: &mut Page, node: &Node) {

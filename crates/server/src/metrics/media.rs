@@ -3,7 +3,7 @@
 use super::page::Page;
 use posthaste_im::media::stats::{Refused, Stats};
 use posthaste_im::stats::Counter;
-use posthaste_media::Store;
+use posthaste_media::{MediaService, Store};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What the heart knows of them.
@@ -112,5 +112,29 @@ pub(super) fn store(page: &mut Page, store: &Store) {
             ("mismatch", value(&stats.mismatches)),
             ("failed", value(&stats.failures)),
         ],
+    );
+}
+
+/// Who is served.
+pub(super) fn service(page: &mut Page, service: &MediaService) {
+    let (uploads, downloads) = service.transfers();
+    page.gauges(
+        "posthaste_media_transfers",
+        "Uploads and downloads that are under way.",
+        "direction",
+        [("in", uploads), ("out", downloads)],
+    );
+    let answers = service.answers().by_status();
+    let answers: Vec<(String, u64)> = answers
+        .into_iter()
+        .map(|(status, count)| (status.to_string(), count))
+        .collect();
+    page.counters(
+        "posthaste_media_requests_total",
+        "Requests for uploaded files and for their uploads, by the status of the answer.",
+        "status",
+        answers
+            .iter()
+            .map(|(status, count)| (status.as_str(), *count)),
     );
 }
