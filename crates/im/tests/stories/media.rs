@@ -14,7 +14,7 @@ use posthaste_proto::ns;
 use posthaste_proto::xep::upload;
 use posthaste_proto::xml::Element;
 
-use crate::harness::{Client, World, config};
+use crate::harness::{Client, World, chat, config};
 
 const BASE: &str = "https://files.example.org";
 
@@ -627,4 +627,26 @@ async fn only_the_uploader_removes_a_file() {
     assert_eq!(swept(&world).await, [gone]);
     let again = romeo.asks(&delete(&url)).await;
     assert!(again.contains("<item-not-found"), "{again}");
+}
+
+/// Files have partitions of their own; a round over the accounts does not go through them.
+#[tokio::test]
+async fn many_files_do_not_hold_up_what_is_done_for_accounts() {
+    let mut config = config();
+    config.hosts[0].keep = posthaste_im::config::Keep::Days(1);
+    let world = World::with(config, Arc::new(MemoryKv::new()));
+    let mut romeo = world.online("romeo", "orchard").await;
+    for n in 0..100 {
+        let slot = slot(&world, &mut romeo, 5).await;
+        upload(&world, &slot, [n; 32]).await.unwrap();
+    }
+    romeo.send(&chat("juliet@example.org", "art")).await;
+    romeo.connection.close().await;
+    assert_eq!(world.keys("romeo", tables::LOG).await, 1);
+    world.pass_seconds(2 * 86_400).await;
+    let mut round = posthaste_im::retention::Round::default();
+    for _ in 0..2 {
+        world.node.visit_old_homes(&mut round).await;
+    }
+    assert_eq!(world.keys("romeo", tables::LOG).await, 0);
 }
