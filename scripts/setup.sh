@@ -174,6 +174,23 @@ nbxmpp() {
     /usr/bin/python3 -c 'import nbxmpp.http' 2>/dev/null || debian python3-nbxmpp
 }
 
+# An S3-compatible server to keep files in: versitygw (Apache-2.0), which others run for real, from its Go module. The
+# first build takes minutes; Go keeps what it has built with its own.
+s3_server() {
+    local version=v1.8.0 folder=.venv/versitygw
+    [ "$(cat $folder/installed-version 2>/dev/null)" = $version ] && return
+    if ! command -v go >/dev/null || ! at_least "$(go env GOVERSION | tr -d go)" 1.21; then
+        echo "setup: without Go 1.21 or newer there is no S3 server here; the tests with it will be skipped"
+        return
+    fi
+    echo "setup: building versitygw"
+    GOBIN=$PWD/$folder go install -trimpath "github.com/versity/versitygw/cmd/versitygw@$version" || {
+        echo "setup: versitygw cannot be built here; the tests with it will be skipped"
+        return
+    }
+    echo $version >$folder/installed-version
+}
+
 # Debian has Chromium as a package, Ubuntu has none.
 chromium_browser() {
     command -v chromium >/dev/null && return
@@ -198,6 +215,7 @@ tests() {
     nbxmpp
     converse_js
     chromium_browser
+    s3_server
     have_command tmux tmux
 }
 
