@@ -3,7 +3,7 @@
 Senders and receivers come and go through it all. At the end everything is drained and judged:
 a message acknowledged to its sender and never delivered, a repeat that nobody can tell for one,
 or one sender's messages out of order fail the test, to accounts as in rooms (rooms.py), whose members and
-settings must be what was confirmed. The seed is printed; the same seed makes the
+settings must be what was confirmed; so is every file that was uploaded (media.py). The seed is printed; the same seed makes the
 same choices, though not the same moments.
 """
 
@@ -21,6 +21,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from crash.devices import Receiver, Sender  # noqa: E402
+from crash.media import SETTINGS, Uploader, look_at_files  # noqa: E402
 from crash.rooms import Keeper, Talker, look_at  # noqa: E402
 from crash.roomverdict import RoomVerdict  # noqa: E402
 from crash.verdict import Verdict, is_complete  # noqa: E402
@@ -35,6 +36,8 @@ SENDER_PAUSE = 0.01
 ROOMS = 2
 TALKERS = 3
 TALKER_PAUSE = 0.2
+# Who upload files.
+UPLOADERS = 2
 # Longest time in which everything must have been acknowledged, and then delivered, at the end.
 ACKNOWLEDGED_WITHIN = 60.0
 # Sessions that nobody resumes hand back what they held after this; the rest is the server's work.
@@ -64,7 +67,7 @@ class Victim(chosen()):
             text = self.config.read_text()
             # Talkers say more than people do.
             settings = f"[sessions]\nresume_timeout = \"{self.resume_timeout}s\"\n[rooms]\nmessage_rate = 0\n"
-            self.config.write_text(f"{text}\n{settings}")
+            self.config.write_text(f"{text}\n{settings}{SETTINGS}")
 
     def put_on_failing_disk(self):
         """From the next start on the store sees the disk through powercut.c."""
@@ -174,8 +177,9 @@ async def run(kind, rounds, seed):
     try:
         senders, receivers = make_devices(victim, chance)
         keepers, talkers = make_rooms(victim, chance)
+        uploaders = make_uploaders(victim, chance)
         victim.start()
-        active = [*senders, *talkers, *keepers]
+        active = [*senders, *talkers, *keepers, *uploaders]
         tasks = [asyncio.ensure_future(device.run()) for device in [*receivers, *active]]
         await service_is_there(tasks, senders, talkers)
         for number in range(rounds):
@@ -195,6 +199,7 @@ async def run(kind, rounds, seed):
             failures.append(f"{not_resumed} sessions did not last through a graceful restart")
         await end(tasks)
         failures += await look_at_rooms(victim, keepers, talkers, kind.sessions_last)
+        failures += await look_at_files(victim, uploaders)
     except AuthFailed as problem:
         failures.append(f"a device that has an account was told {problem}")
     except (AssertionError, subprocess.TimeoutExpired) as problem:
@@ -259,6 +264,14 @@ def make_rooms(victim, chance):
                 with_origin_id=n % 2 == 0,
             ))
     return keepers, talkers
+
+
+def make_uploaders(victim, chance):
+    password = secrets.token_hex(8)
+    users = [f"u{n}" for n in range(UPLOADERS)]
+    for user in users:
+        victim.add_user(user, password)
+    return [Uploader(victim, user, password, random.Random(chance.random())) for user in users]
 
 
 async def look_at_rooms(victim, keepers, talkers, sessions_last):
