@@ -194,7 +194,8 @@ fn rough_size(bytes: u64) -> String {
     ];
     match units.iter().find(|(_, factor)| bytes >= *factor) {
         Some((unit, factor)) => {
-            let tenths = bytes / (factor / 10);
+            // No factor is a multiple of ten.
+            let tenths = u128::from(bytes) * 10 / u128::from(*factor);
             format!("{}.{} {unit}", tenths / 10, tenths % 10)
         }
         None => format!("{bytes} B"),
@@ -275,6 +276,8 @@ mod tests {
         for (bytes, text) in [
             (0, "0 B"),
             (1_536, "1.5 KiB"),
+            (102_000, "99.6 KiB"),
+            (1_048_575, "1023.9 KiB"),
             (3 << 20, "3.0 MiB"),
             (5 << 30, "5.0 GiB"),
             (3 << 39, "1.5 TiB"),
