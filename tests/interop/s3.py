@@ -10,7 +10,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import certificates
 import pytest
+from wire import trusting_context
 
 from .servers import chosen, free_ports
 
@@ -20,11 +22,11 @@ KEY_ID, SECRET = "posthaste-tests", "a secret of the tests"
 
 
 class S3Server:
-    """One S3 server with an empty bucket, on a port that stays the same."""
+    """One S3 server with an empty bucket, on a port that stays the same; with `secure` over TLS."""
 
     bucket = "files"
 
-    def __init__(self, folder):
+    def __init__(self, folder, secure=False):
         if not PROGRAM.exists():
             pytest.skip("there is no S3 server here; scripts/setup.sh test builds it where there is Go")
         self.root, self.journal = folder / "s3", folder / "s3.log"
@@ -34,16 +36,20 @@ class S3Server:
         self.beside.mkdir()
         [self.port] = free_ports(1)
         self.process = None
-
-    @property
-    def endpoint(self):
-        return f"http://127.0.0.1:{self.port}"
+        # Who has signed its certificate, and what it is started with for that.
+        self.authority, self.tls = None, []
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        if secure:
+            self.authority = certificates.Authority(folder)
+            certificate, key = self.authority.issue_server("localhost")
+            self.tls = ["--cert", str(certificate), "--key", str(key)]
+            self.endpoint = f"https://localhost:{self.port}"
 
     def start(self):
         with self.journal.open("ab") as journal:
             self.process = subprocess.Popen(
                 [
-                    str(PROGRAM), "--port", f"127.0.0.1:{self.port}", "--access", KEY_ID, "--secret", SECRET,
+                    str(PROGRAM), *self.tls, "--port", f"127.0.0.1:{self.port}", "--access", KEY_ID, "--secret", SECRET,
                     "posix", "--sidecar", str(self.beside), str(self.root),
                 ],
                 stdin=subprocess.DEVNULL, stdout=journal, stderr=journal, env={"PATH": os.environ["PATH"]},
@@ -57,7 +63,7 @@ class S3Server:
 
     def _answers(self):
         try:
-            urllib.request.urlopen(self.endpoint, timeout=5).close()
+            urllib.request.urlopen(self.endpoint, timeout=5, context=trusting_context()).close()
         except urllib.error.HTTPError:
             return True
         except OSError:
@@ -84,8 +90,8 @@ class S3Server:
         return [path for path in folder.rglob("*") if path.is_file()] if folder.exists() else []
 
 
-def on_s3(s3):
-    """The server under test with its files in that bucket."""
+def on_s3(s3, secret=SECRET, trusting=True):
+    """The server under test with its files in that bucket; or with a wrong key, or no trust in its certificate."""
     if chosen().name != "posthaste":
         pytest.skip("a setting of ours")
 
@@ -93,12 +99,14 @@ def on_s3(s3):
         def configure(self):
             super().configure()
             keys = self.folder / "s3-credentials"
-            keys.write_text(f"[default]\naws_access_key_id = {KEY_ID}\naws_secret_access_key = {SECRET}\n")
+            keys.write_text(f"[default]\naws_access_key_id = {KEY_ID}\naws_secret_access_key = {secret}\n")
             keys.chmod(0o600)
             settings = [
                 "[media]", 'store = "s3"', "[s3]", f'bucket = "{s3.bucket}"', f'endpoint = "{s3.endpoint}"',
                 f'credentials = "{keys}"',
             ]
+            if s3.authority and trusting:
+                settings.append(f'authorities = "{s3.authority.certificate_file}"')
             self.config.write_text("\n".join([self.config.read_text(), *settings, ""]))
 
         def staged(self):

@@ -5,12 +5,13 @@ import hashlib
 
 import pytest
 from interop.media import PLUGINS, put, recognisable, request, slot
-from interop.s3 import S3Server, on_s3
+from interop.s3 import SECRET, S3Server, on_s3
 from interop.slix import session
 
 MIB = 1 << 20
 # More than one part of 8 MiB, the last one shorter.
 LARGE = 19 * MIB + 12_345
+WRONG = "not the secret"
 # The sweep goes round in a minute, but what it does first it does at the start.
 SOON = 30.0
 
@@ -154,6 +155,45 @@ async def test_an_upload_in_parts_that_a_crash_has_ended_is_forgotten_by_the_ser
     await eventually(lambda: s3.parts() == [])
     assert not any(name.endswith(".parts") for name in server.staged())
     assert of(s3, content) == []
+
+
+async def refuses(running, of_log):
+    """An upload is told to come again, and the log says why it cannot be kept."""
+    async with session(running, *running.new_user(), plugins=PLUGINS) as client:
+        _, answer = await sends(client, recognisable(1000))
+    assert answer.status == 503
+    log = running.log_file.read_text()
+    assert all(part in log for part in of_log), log[-3000:]
+    assert SECRET not in log and WRONG not in log
+
+
+async def test_with_a_wrong_key_nothing_is_kept_and_the_log_says_what_to_look_at(s3):
+    running = on_s3(s3, secret=WRONG)
+    try:
+        await refuses(running, ["the object store refuses us", "SignatureDoesNotMatch", "credentials"])
+    finally:
+        running.close()
+
+
+async def test_over_tls_the_service_has_to_be_whom_we_trust(tmp_path):
+    s3 = S3Server(tmp_path, secure=True)
+    running = None
+    try:
+        s3.start()
+        running = on_s3(s3, trusting=False)
+        await refuses(running, ["the object store does not answer", "certificate"])
+        running.close()
+        running = on_s3(s3)
+        content = recognisable(LARGE)
+        async with session(running, *running.new_user(), plugins=PLUGINS) as client:
+            given, answer = await sends(client, content)
+        assert answer.status == 201
+        assert (await gets(given)).body == content
+        assert len(of(s3, content)) == 1
+    finally:
+        if running:
+            running.close()
+        s3.stop()
 
 
 async def test_an_object_goes_with_its_last_file(server, s3):
