@@ -4,8 +4,8 @@ use std::time::Duration;
 
 /// The bounds of all transfers together, and of each.
 ///
-/// A download keeps no more than a piece of the file and what the connection buffers; an upload no more than what the
-/// connection buffers and what its staged file does: some hundred KiB each, whatever the size of the file.
+/// A download keeps no more than two pieces of the file (256 KiB each, 64 KiB for a slow reader) and 16 KiB of the
+/// connection's, an upload those 16 KiB and what its staged file collects (512 KiB): whatever the size of the file.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Uploads at one time. Bounds file descriptors and memory.

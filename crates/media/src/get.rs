@@ -126,3 +126,64 @@ fn say(headers: &mut HeaderMap, name: HeaderName, value: String) {
         headers.insert(name, value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bytes::Bytes;
+    use futures_util::stream;
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use crate::places::Places;
+
+    /// As the store's largest, and as the gate's connections read ahead.
+    const PIECE: usize = 256 << 10;
+    const CONNECTION: usize = 16 << 10;
+
+    #[tokio::test]
+    async fn a_slow_reader_holds_two_pieces_and_what_the_connection_buffers_and_no_more() {
+        let read = Arc::new(AtomicUsize::new(0));
+        let (ours, mut theirs) = duplex(1_024);
+        let places = Places::new(1, 1);
+        let service = service_fn(|_| {
+            let read = Arc::clone(&read);
+            let pieces = stream::repeat_with(move || {
+                read.fetch_add(1, Ordering::Relaxed);
+                Ok(Bytes::from_static(&[7; PIECE]))
+            });
+            let place = places.take([192, 0, 2, 1].into()).unwrap();
+            async move { Ok::<_, Infallible>(sent(pieces.boxed(), place)) }
+        });
+        let serving = http1::Builder::new()
+            .max_buf_size(CONNECTION)
+            .serve_connection(TokioIo::new(ours), service);
+        let reading = async {
+            theirs
+                .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                .await
+                .unwrap();
+            let (mut taken, mut some) = (0, [0; 512]);
+            while taken < 8 * PIECE {
+                let count = theirs.read(&mut some).await.unwrap();
+                taken += count;
+                let held = (read.load(Ordering::Relaxed) * PIECE).saturating_sub(taken);
+                assert!(held <= 2 * PIECE + CONNECTION, "{held}");
+                // Whatever can be read ahead is.
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(places.taken(), 1);
+            drop(theirs);
+        };
+        let (served, ()) = tokio::join!(serving, reading);
+        assert!(served.is_err(), "the reader has gone");
+        assert_eq!(places.taken(), 0);
+    }
+}
