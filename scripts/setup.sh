@@ -212,6 +212,7 @@ tests() {
     rivals
     debian lua-unbound
     have_command profanity profanity
+    have_command go-sendxmpp go-sendxmpp
     nbxmpp
     converse_js
     chromium_browser

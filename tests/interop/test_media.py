@@ -214,3 +214,6 @@ async def test_an_encrypted_file_passes_untouched(server):
         assert fetched.body == sealed
         iv, key = bytes.fromhex(secret[:24]), bytes.fromhex(secret[24:])
         assert AESGCM(key).decrypt(iv, fetched.body, None) == plain
+        if "previews" not in server.lacks:
+            # There is nothing to see in it.
+            assert request(where.replace("aesgcm:", "http:").rpartition("/")[0] + "/preview").status == 404

@@ -7,10 +7,11 @@ import io
 import re
 import socket
 import time
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
-from interop.media import PLUGINS, Answer, configured, on_disk, put, recognisable, request, slot
+from interop.media import PLUGINS, Answer, configured, on_disk, picture, png, put, recognisable, request, slot
 from interop.slix import session
 from slixmpp.exceptions import IqError
 
@@ -392,6 +393,36 @@ async def test_another_account_neither_lists_nor_uses_up_what_is_not_its_own(ser
     iq["http_upload_request"]["filename"], iq["http_upload_request"]["size"] = "a.bin", "100"
     with pytest.raises(Exception):
         await iq.send(timeout=5)
+
+
+def memory(server):
+    """The most memory that the server has had, in bytes."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * KIB
+
+
+async def test_a_picture_that_unfolds_to_gigabytes_is_not_unfolded(server, romeo):
+    """Decompression bombs: what the header says is believed, and what the header does not say is not read."""
+    line = b"\0" + bytes(30_000 // 8)
+    bombs = {
+        "wide.png": png(30_000, 30_000, line * 30_000, depth=1, colours=0),
+        "endless.png": png(2_000_000_000, 2_000_000_000, line * 1_000),
+        "more.png": png(10, 10, bytes(200 * MIB)),
+        "cut.png": picture()[:-200],
+        "text.png": b"this is no picture",
+    }
+    before = memory(server)
+    for name, content in bombs.items():
+        given = await slot(romeo, name, len(content), "image/png")
+        assert put(given, content, "image/png").status == 201
+        began = time.monotonic()
+        answer = await asyncio.to_thread(request, given.get.rpartition("/")[0] + "/preview")
+        # Of what is a picture as far as it goes there may be a small one.
+        assert answer.status == 404 or (answer.status == 200 and name in ("more.png", "cut.png")), (name, answer.status)
+        assert time.monotonic() - began < 20, name
+        # It is a file like any other all the same.
+        assert request(given.get).body == content
+    assert memory(server) - before < 300 * MIB
 
 
 async def test_who_uploads_by_single_bytes_holds_up_nobody(server, romeo):

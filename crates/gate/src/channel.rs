@@ -327,6 +327,9 @@ impl Channel {
 
     /// What came before TLS must not be taken for what comes in it.
     async fn before_tls(&mut self) -> Result<(), ChannelError> {
+        // COMPAT(go-sendxmpp, go-xmpp of 2022): a line ends after `<starttls/>`, which RFC 6120 §5.3.3 forbids. It carries
+        // nothing, and does not outlive this.
+        self.inbox.skip_space();
         if self.inbox.waiting() > 0 {
             return Err(ChannelError::PlainTextBeforeTls);
         }

@@ -133,6 +133,12 @@ impl Inbox {
         &self.unread[range]
     }
 
+    /// Forgets white space that is in and not handled.
+    pub(crate) fn skip_space(&mut self) {
+        let is_space = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        self.at += self.unread[self.at..].iter().take_while(is_space).count();
+    }
+
     /// Bytes that are in and not handled.
     pub(crate) fn waiting(&self) -> usize {
         self.unread.len() - self.at

@@ -99,6 +99,15 @@ async fn plain_text_behind_starttls_ends_the_connection() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_line_behind_starttls_is_nothing() {
+    let world = World::new().await;
+    let romeo = world.connect(Transport::Plain).await;
+    let starttls = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\r\n";
+    let mut romeo = romeo.start_tls(&world, starttls).await;
+    assert!(romeo.open().await.contains("SCRAM-SHA-256-PLUS"));
+}
+
+#[tokio::test]
 async fn a_client_with_a_foreign_alpn_protocol_is_refused_on_the_xmpp_port() {
     let world = World::new().await;
     let tcp = world.tcp(ListenerKind::XmppTls).await;

@@ -149,7 +149,8 @@ impl World {
             Transport::Plain => Client::new(Box::new(self.tcp(ListenerKind::Xmpp).await), false),
             Transport::StartTls => {
                 let plain = Client::new(Box::new(self.tcp(ListenerKind::Xmpp).await), false);
-                plain.start_tls(self).await
+                let starttls = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
+                plain.start_tls(self, starttls).await
             }
             Transport::DirectTls => {
                 let tcp = self.tcp(ListenerKind::XmppTls).await;
@@ -374,10 +375,10 @@ impl Client {
         self.until("</stream:features>").await
     }
 
-    async fn start_tls(mut self, world: &World) -> Client {
+    /// Opens a stream and secures it; `starttls` is what asks for that, as it is sent.
+    pub(crate) async fn start_tls(mut self, world: &World, starttls: &str) -> Client {
         self.open().await;
-        self.send("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
-            .await;
+        self.send(starttls).await;
         self.until("<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
             .await;
         Client::new(world.tls(self.io, &[]).await.unwrap(), false)
