@@ -49,9 +49,14 @@ pub(crate) enum StartError {
     /// The disk, or what is on it.
     #[error("cannot open the store: {0}")]
     Store(#[from] OpenError),
-    /// The folder of uploaded files, or what is said of their service.
-    #[error("cannot open the store of uploaded files: {0}")]
-    Media(#[from] StoreError),
+    /// The folder of uploaded files.
+    #[error(
+        "cannot use {folder}, where uploaded files lie: {error}; it has to be a folder that the server's own user may write to"
+    )]
+    Media { folder: String, error: StoreError },
+    /// We are misconfigured: what is said of the service of uploaded files makes no sense.
+    #[error("cannot use the service of uploaded files: {0}; look at [s3] in the configuration")]
+    MediaService(StoreError),
     /// A bug of ours.
     #[error("opening the store panicked")]
     Panicked,
@@ -79,7 +84,13 @@ impl Generation {
             Ok(files) => files,
             Err(error) => {
                 close_store(&store).await;
-                return Err(error.into());
+                return Err(match error {
+                    error @ StoreError::Settings(_) => StartError::MediaService(error),
+                    error => StartError::Media {
+                        folder: media::folder(config).display().to_string(),
+                        error,
+                    },
+                });
             }
         };
         let service = files

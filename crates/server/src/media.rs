@@ -8,6 +8,7 @@ use posthaste_im::media::{self, Limits, Round};
 use posthaste_im::node::Node;
 use posthaste_media::{Backend, Credentials, S3Settings, Settings, Store, StoreError};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -30,10 +31,15 @@ const PROBE_MOST: Duration = Duration::from_secs(600);
 
 const DAY_SECONDS: u64 = 86_400;
 
+/// Where files lie that are not in a bucket, and those that are coming.
+pub(crate) fn folder(config: &Config) -> PathBuf {
+    config.storage.directory.join("media")
+}
+
 /// What the store of files is opened with; `None` when there is none. What the configuration says of S3 was checked.
 pub(crate) fn settings(config: &Config) -> Option<Settings> {
     config.media.enabled.then(|| Settings {
-        directory: config.storage.directory.join("media"),
+        directory: folder(config),
         free_disk_floor: config.storage.free_disk_floor,
         backend: match config.media.store {
             "s3" => Backend::S3(s3_settings(&config.s3)),
@@ -304,6 +310,14 @@ mod tests {
         assert_eq!(told(public, &near), "https://files.xn--bcher-kva.example");
         assert_eq!(base_of(host, &[]), None);
         assert_eq!(base_of("[media]\nenabled = false\n", &both), None);
+    }
+
+    #[test]
+    fn a_mistyped_placeholder_is_no_address() {
+        let text = "[media]\npublic_url = 'https://files.{hosts}'\n";
+        let error = parse(text, "test", Path::new("")).err().unwrap();
+        let error = error.to_string();
+        assert!(error.contains("something else than {host}"), "{error}");
     }
 
     #[test]

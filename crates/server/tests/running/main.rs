@@ -161,6 +161,19 @@ fn an_address_that_is_taken_is_blamed_on_its_line() {
 }
 
 #[test]
+fn a_folder_of_files_that_is_none_is_named() {
+    let place = Place::new("");
+    place.start().stop();
+    std::fs::remove_dir_all(place.path("data/media")).unwrap();
+    std::fs::write(place.path("data/media"), "").unwrap();
+    let error = place.fail(&["run"], "");
+    let why = "data/media, where uploaded files lie: Not a directory";
+    assert!(error.contains(why), "{error}");
+    std::fs::remove_file(place.path("data/media")).unwrap();
+    place.start().stop();
+}
+
+#[test]
 fn everything_kept_is_private_to_its_owner() {
     let place = Place::new("");
     let running = place.start();

@@ -261,6 +261,11 @@ fn check_url(text: &str) -> Result<(), String> {
         return Err(format!("{text:?} does not begin with https:// or http://"));
     };
     let host = rest.strip_suffix('/').unwrap_or(rest);
+    if host.replace("{host}", "").contains(['{', '}']) {
+        return Err(format!(
+            "{text:?} has braces around something else than {{host}}"
+        ));
+    }
     let is_host = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | '?' | '#' | '@' | '"' | '<');
     if host.is_empty() || !host.chars().all(is_host) {
         return Err(format!(
