@@ -34,6 +34,10 @@ shown = 100000
 message_rate = 0
 room_message_rate = 0
 presence_rate = 0
+[media]
+file_size = "1 GiB"
+account_size = "1024 GiB"
+daily_size = "1024 GiB"
 [storage]
 directory = "data"
 [log]
