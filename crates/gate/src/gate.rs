@@ -198,6 +198,9 @@ fn take(
             let limits = &shared.config.limits;
             // What fails here is a connection that is gone already, as its first read will show.
             let _ = listen::prepare(&tcp, limits.probe_timeout.max(limits.write_stall));
+            if counted == TransportKind::Http {
+                let _ = listen::bound_unsent(&tcp);
+            }
             if kind == ListenerKind::Components {
                 tokio::spawn(components::serve(Arc::clone(shared), permit, peer, tcp));
                 return;

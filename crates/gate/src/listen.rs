@@ -55,6 +55,17 @@ pub(crate) fn prepare(stream: &TcpStream, user_timeout: Duration) -> io::Result<
     SockRef::from(stream).set_tcp_user_timeout(Some(user_timeout))
 }
 
+/// What the kernel takes of an answer beyond what it has sent. Without a bound it takes megabytes for a reader who is
+/// slow, and we would take such a reader for a fast one.
+const UNSENT_BYTES: u32 = 128 * 1024;
+
+/// Bounds what of a file waits in the kernel for its reader.
+pub(crate) fn bound_unsent(stream: &TcpStream) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES)?;
+    Ok(())
+}
+
 /// Where connections come from; a trait so that a test can be a system without file descriptors.
 pub(crate) trait Accept {
     fn accept(&self) -> impl Future<Output = io::Result<(TcpStream, SocketAddr)>> + Send;
@@ -139,6 +150,26 @@ mod tests {
         let timeout = SockRef::from(&client).tcp_user_timeout().unwrap();
         assert_eq!(timeout, Some(Duration::from_secs(60)));
         assert!(client.nodelay().unwrap());
+    }
+
+    #[tokio::test]
+    async fn the_kernel_takes_little_for_a_reader_who_does_not_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connecting = tokio::net::TcpSocket::new_v4().unwrap();
+        connecting.set_recv_buffer_size(32 * 1024).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_client, accepted) = tokio::join!(connecting.connect(address), listener.accept());
+        let stream = accepted.unwrap().0;
+        bound_unsent(&stream).unwrap();
+        let piece = [0; 16 * 1024];
+        let mut taken = 0;
+        let patience = Duration::from_millis(200);
+        while let Ok(writable) = tokio::time::timeout(patience, stream.writable()).await {
+            writable.unwrap();
+            taken += stream.try_write(&piece).unwrap_or(0);
+        }
+        assert!(taken >= UNSENT_BYTES as usize, "{taken}");
+        assert!(taken <= 3 * UNSENT_BYTES as usize, "{taken}");
     }
 
     /// A system that gives these answers and then nothing more.

@@ -35,6 +35,10 @@ const PLAINTEXT_BYTES: usize = pool::BUFFER_BYTES - RECORD_OVERHEAD;
 /// Plaintext of one write to a peer that takes what it is sent: four records, which fit into a wide buffer.
 const WIDE_PLAINTEXT_BYTES: usize = pool::WIDE_BYTES - 4 * RECORD_OVERHEAD;
 
+/// Writes in a row that the kernel has to take at once before there are wide ones: more than it takes for a peer that
+/// does not read.
+const EASY_WRITES: u8 = 20;
+
 /// What encryption adds to a record at most, a key update before it included.
 const RECORD_OVERHEAD: usize = 128;
 
@@ -52,8 +56,8 @@ pub(crate) struct TlsStream {
     written: usize,
     /// The last read brought as much as it had room for.
     much_comes: bool,
-    /// The kernel took all of the last write at once.
-    much_goes: bool,
+    /// Writes in a row that the kernel took at once, up to [`EASY_WRITES`].
+    easy_writes: u8,
     /// The peer has said that no more comes.
     ended: bool,
     /// We have.
@@ -106,7 +110,7 @@ impl TlsStream {
             outgoing: Vec::new(),
             written: 0,
             much_comes: false,
-            much_goes: false,
+            easy_writes: 0,
             ended: false,
             closing: false,
             broken: false,
@@ -420,7 +424,7 @@ impl AsyncWrite for TlsStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_send(context))?;
-        let most = if self.much_goes {
+        let most = if self.easy_writes >= EASY_WRITES {
             WIDE_PLAINTEXT_BYTES
         } else {
             PLAINTEXT_BYTES
@@ -428,7 +432,11 @@ impl AsyncWrite for TlsStream {
         let taken = bytes.len().min(most);
         if taken > 0 {
             self.say(context, Word::Plaintext(&bytes[..taken]))?;
-            self.much_goes = self.poll_send(context)?.is_ready();
+            self.easy_writes = if self.poll_send(context)?.is_ready() {
+                (self.easy_writes + 1).min(EASY_WRITES)
+            } else {
+                0
+            };
         }
         Poll::Ready(Ok(taken))
     }

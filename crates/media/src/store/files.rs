@@ -35,6 +35,9 @@ const PIECE_LEAST: usize = 64 << 10;
 pub(super) const PIECE_MOST: usize = 256 << 10;
 /// Who takes the next piece within this keeps up.
 const KEEPS_UP: Duration = Duration::from_millis(10);
+/// Pieces in a row for which a reader has to keep up before they grow. The first ones only fill the kernel's buffers,
+/// which no reader is too slow for; were they to grow by that, each slow reader would have a large one.
+const PIECES_IN_TIME: u32 = 4;
 
 /// The folder of objects.
 #[derive(Clone, Debug)]
@@ -114,6 +117,8 @@ pub(super) struct Reading {
     at: u64,
     /// Bytes of the next piece.
     piece: usize,
+    /// Pieces in a row, as large as this, that were taken in time.
+    in_time: u32,
     check: Check,
 }
 
@@ -126,11 +131,7 @@ async fn next(state: State) -> Option<(Result<Bytes, StoreError>, State)> {
         return None;
     }
     if let Some(handed_on) = handed_on {
-        reading.piece = if handed_on.elapsed() < KEEPS_UP {
-            (reading.piece * 2).min(PIECE_MOST)
-        } else {
-            PIECE_LEAST
-        };
+        reading.pace(handed_on.elapsed() < KEEPS_UP);
     }
     let read = in_background(move || reading.read().map(|piece| (reading, piece)));
     match read.await {
@@ -145,7 +146,20 @@ impl Reading {
             file,
             at,
             piece,
+            in_time: 0,
             check,
+        }
+    }
+
+    /// Chooses the size of the next piece by whether the last one was taken in time.
+    fn pace(&mut self, in_time: bool) {
+        if !in_time {
+            (self.piece, self.in_time) = (PIECE_LEAST, 0);
+            return;
+        }
+        self.in_time += 1;
+        if self.in_time >= PIECES_IN_TIME {
+            (self.piece, self.in_time) = ((self.piece * 2).min(PIECE_MOST), 0);
         }
     }
 

@@ -156,7 +156,8 @@ async fn an_upload_that_breaks_off_goes_on_where_it_was() {
 #[tokio::test]
 async fn what_a_crash_may_have_torn_is_not_gone_on_with() {
     let folder = tempfile::tempdir().unwrap();
-    let (object, content) = (object('b'), bytes(40 << 20));
+    let size = (2 << 20) + (700 << 10);
+    let (object, content) = (object('b'), bytes(size));
     {
         let store = local(folder.path()).await;
         let mut staged = store.create(&object).await.unwrap();
@@ -167,16 +168,17 @@ async fn what_a_crash_may_have_torn_is_not_gone_on_with() {
         std::mem::forget(staged);
     }
     let path = folder.path().join("staging").join(object.as_str());
-    while std::fs::metadata(&path).unwrap().len() < 40 << 20 {
+    while std::fs::metadata(&path).unwrap().len() < size as u64 {
         tokio::task::yield_now().await;
     }
     // The end of the file is there by its length only.
     let torn = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&torn, &[0; 1 << 20], 39 << 20).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&torn, &[0; 100 << 10], (2 << 20) + (600 << 10))
+        .unwrap();
     let store = local(folder.path()).await;
     let mut staged = store.reopen(&object).await.unwrap().unwrap();
-    assert_eq!(staged.len(), 32 << 20);
-    staged.write(&content[32 << 20..]).await.unwrap();
+    assert_eq!(staged.len(), 2 << 20);
+    staged.write(&content[2 << 20..]).await.unwrap();
     let sealed = staged.finish().await.unwrap();
     assert_eq!(*sealed.digest(), Digest::from(Sha256::digest(&content)));
 }
