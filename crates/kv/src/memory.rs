@@ -70,8 +70,8 @@ impl MemoryKv {
     pub fn make_oldest_durable(&self, most: usize) {
         let last = {
             let state = self.lock();
-            let oldest = state.undurable.iter().take(most);
-            oldest.last().map(|(ticket, _, _)| *ticket)
+            let mut oldest = state.undurable.iter().take(most);
+            oldest.next_back().map(|(ticket, _, _)| *ticket)
         };
         if let Some(last) = last {
             self.make_durable_up_to(last);

@@ -41,7 +41,7 @@ pub(crate) fn media(config: &Config, command: Media) -> anyhow::Result<()> {
             };
             match single {
                 Some(file) => purge_file(&mut desk, file, consent)?,
-                None => purge(&mut desk, account, older_than, consent)?,
+                None => purge(&mut desk, account.as_deref(), older_than, consent)?,
             }
         }
     }
@@ -283,22 +283,22 @@ impl Sum {
 
 fn purge(
     desk: &mut Desk,
-    account: Option<String>,
+    account: Option<&str>,
     older_than: Option<Duration>,
     consent: Consent,
 ) -> anyhow::Result<()> {
-    if let Some(account) = &account {
+    if let Some(account) = account {
         // Mistyped, it would seem to have nothing to remove.
-        usage_of(desk, account.clone())?;
+        usage_of(desk, account.to_owned())?;
     }
-    let found = sweep(desk, account.as_deref(), older_than, true)?;
+    let found = sweep(desk, account, older_than, true)?;
     if found.files == 0 {
         return say(format_args!("there is nothing to remove"));
     }
     if !consent.to_remove(&found.describe())? {
         return Ok(());
     }
-    let removed = sweep(desk, account.as_deref(), older_than, false)?;
+    let removed = sweep(desk, account, older_than, false)?;
     removed_now(&removed.describe())
 }
 

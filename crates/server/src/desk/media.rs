@@ -27,7 +27,7 @@ pub(super) async fn usage_of(
     };
     let limits = &node.config().media;
     Ok(Answer::MediaUsage {
-        accounts: accounts.into_iter().map(shown).collect(),
+        accounts: accounts.iter().map(shown).collect(),
         limits: MediaLimits {
             file_bytes: limits.file_bytes,
             account_files: limits.account_files.into(),
@@ -38,7 +38,7 @@ pub(super) async fn usage_of(
     })
 }
 
-fn shown(usage: AccountUsage) -> MediaUsage {
+fn shown(usage: &AccountUsage) -> MediaUsage {
     MediaUsage {
         account: usage.account.to_string(),
         files: usage.files.into(),
