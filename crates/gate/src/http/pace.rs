@@ -125,7 +125,7 @@ mod tests {
         let reading = tokio::spawn(async move {
             let mut byte = [0];
             while theirs.read_exact(&mut byte).await.is_ok() {
-                tokio::time::sleep(PATIENCE / 4).await;
+                sleep(PATIENCE / 4).await;
             }
         });
         paced.write_all(&[0; 8]).await.unwrap();
