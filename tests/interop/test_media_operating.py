@@ -119,6 +119,15 @@ async def test_metrics_move_with_what_is_done(server, romeo):
         assert moved('posthaste_media_transferred_bytes_total{direction="out"}') == 50_000
         assert moved('posthaste_media_requests_total{status="201"}') == 2
         assert moved('posthaste_media_requests_total{status="200"}') == 1
+        shown = await uploaded(r, "shown.png", media.picture())
+        for _ in range(2):
+            preview = f"{shown.rsplit('/', 1)[0]}/preview"
+            assert (await asyncio.to_thread(media.request, preview)).status == 200
+        assert moved('posthaste_media_previews_total{outcome="made"}') == 1
+        assert moved("posthaste_media_preview_seconds_total") > 0
+        nothing = f"{address.rsplit('/', 1)[0]}/preview"
+        assert (await asyncio.to_thread(media.request, nothing)).status == 404
+        assert moved('posthaste_media_previews_total{outcome="nothing"}') == 1
         used_up = await media.slot(r, "c.png", 3)
         for status in (201, 409):
             answer = await asyncio.to_thread(media.put, used_up, b"one")
@@ -128,6 +137,6 @@ async def test_metrics_move_with_what_is_done(server, romeo):
             await media.slot(r, "huge.png", 1 << 40)
         assert moved('posthaste_media_uploads_refused_total{reason="size"}') == 1
         done(server, "purge", f"{romeo[0]}@{server.domain}", "--yes")
-        assert moved("posthaste_media_files_removed_total") == 3
+        assert moved("posthaste_media_files_removed_total") == 4
     assert {'posthaste_media_transfers{direction="in"}', 'posthaste_media_transfers{direction="out"}'} <= set(before)
     assert before["posthaste_media_sweeps_total"] >= 0

@@ -34,7 +34,7 @@ pub mod store;
 
 pub use bounds::Bounds;
 pub use service::MediaService;
-pub use stats::Answers;
+pub use stats::{Answers, Previewed};
 pub use store::{
     Backend, Credentials, S3Settings, Sealed, Settings, Staged, Stats, Store, StoreError, Swept,
 };

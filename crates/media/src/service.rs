@@ -19,7 +19,7 @@ use crate::bounds::Bounds;
 use crate::path::Target;
 use crate::refusal::Refusal;
 use crate::site::Site;
-use crate::stats::Answers;
+use crate::stats::{Answers, Previewed};
 use crate::store::Store;
 use crate::{get, headers, preview, put, resume};
 
@@ -55,6 +55,11 @@ impl MediaService {
     /// Uploads and downloads that are under way, in this order.
     pub fn transfers(&self) -> (usize, usize) {
         (self.site.uploads.taken(), self.site.downloads.taken())
+    }
+
+    /// What came of looking at files for their previews.
+    pub fn previewed(&self) -> &Previewed {
+        self.site.previews.stats()
     }
 
     /// How requests were answered.

@@ -17,6 +17,7 @@ mod tests;
 mod web;
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -30,7 +31,9 @@ use posthaste_im::node::Node;
 use posthaste_proto::error::StanzaError;
 use thiserror::Error;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
+use crate::stats::Previewed;
 use crate::store::{Content, Store, StoreError};
 use paint::Refusal;
 
@@ -125,6 +128,7 @@ struct Shop {
     memory: Arc<Semaphore>,
     /// Places for stanzas that wait for their answer.
     orders: Arc<Semaphore>,
+    stats: Previewed,
     /// What is being looked at, so that whoever asks for the same waits for the same.
     making: Mutex<HashMap<FileId, Making>>,
 }
@@ -146,9 +150,15 @@ impl Previews {
             at_work: Arc::new(Semaphore::new(bounds.at_once)),
             memory: Arc::new(Semaphore::new(pieces.min(Semaphore::MAX_PERMITS))),
             orders: Arc::new(Semaphore::new(bounds.orders)),
+            stats: Previewed::default(),
             making: Mutex::default(),
             bounds,
         }))
+    }
+
+    /// What has been looked at.
+    pub fn stats(&self) -> &Previewed {
+        &self.0.stats
     }
 
     /// What there is to see of a file, from what is kept or by looking at it.
@@ -172,6 +182,7 @@ impl Previews {
             return Ok(made.clone());
         }
         if making.len() >= self.0.bounds.waiting {
+            self.0.stats.busy.fetch_add(1, Ordering::Relaxed);
             return Err(PreviewError::Busy);
         }
         let under_way = UnderWay(self.0.clone(), id.clone());
@@ -210,7 +221,16 @@ impl Shop {
         if let Some(preview) = media::preview(&*self.node()?, id).await? {
             return Ok(preview);
         }
-        let preview = match self.look(file).await? {
+        let begun = Instant::now();
+        let looked = self.look(file).await;
+        self.stats.took(begun.elapsed());
+        let counter = match &looked {
+            Ok(Ok(_)) => &self.stats.made,
+            Ok(Err(_)) => &self.stats.nothing,
+            Err(_) => &self.stats.failed,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let preview = match looked? {
             Ok(picture) => Preview::Picture(Arc::new(picture)),
             Err(refusal) => {
                 tracing::debug!(%refusal, "no preview could be made of a file");

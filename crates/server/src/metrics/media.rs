@@ -137,4 +137,22 @@ pub(super) fn service(page: &mut Page, service: &MediaService) {
             .iter()
             .map(|(status, count)| (status.as_str(), *count)),
     );
+    let previewed = service.previewed();
+    let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    page.counters(
+        "posthaste_media_previews_total",
+        "Files looked at for their previews: pictures made small, files of which there is nothing to see, files that could not be read; and requests while too many waited.",
+        "outcome",
+        [
+            ("made", value(&previewed.made)),
+            ("nothing", value(&previewed.nothing)),
+            ("failed", value(&previewed.failed)),
+            ("busy", value(&previewed.busy)),
+        ],
+    );
+    page.counter(
+        "posthaste_media_preview_seconds_total",
+        "Time that looking at them has taken.",
+        previewed.time().as_secs_f64(),
+    );
 }
