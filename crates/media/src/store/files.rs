@@ -85,6 +85,11 @@ impl Files {
         Ok(folder)
     }
 
+    /// Where the objects lie.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     pub(super) async fn read(
         &self,
         object: &ObjectName,
@@ -192,6 +197,15 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
         .recursive(true)
         .mode(FOLDER_MODE)
         .create(folder)
+}
+
+/// May we make files there?
+pub(super) fn writable(folder: &Path) -> io::Result<()> {
+    let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+    rustix::fs::access(folder, access).map_err(|error| {
+        // Also one that is gone is a fault of the disk here, not an object that is not there.
+        io::Error::other(format!("{}: {error}", folder.display()))
+    })
 }
 
 /// Makes the names in a folder durable.

@@ -149,12 +149,17 @@ impl Store {
         })
     }
 
-    /// Whether the service answers and the bucket is ours; local files always are. Logs what is wrong.
+    /// Whether the service answers and the bucket is ours, or the folders can be written to. Logs what is wrong.
     pub async fn probe(&self) -> bool {
-        let Objects::S3(s3) = &self.objects else {
-            return true;
+        let probed = match &self.objects {
+            Objects::S3(s3) => s3.probe().await,
+            Objects::Files(files) => {
+                let folders = [self.shared.staging.clone(), files.folder().to_owned()];
+                in_background(move || Ok(folders.iter().try_for_each(|it| files::writable(it))?))
+                    .await
+            }
         };
-        match s3.probe().await {
+        match probed {
             Ok(()) => true,
             Err(error) => {
                 self.complain(&error);

@@ -216,6 +216,21 @@ async fn what_is_not_what_was_stored_is_never_served_to_its_end() {
 }
 
 #[tokio::test]
+async fn folders_that_cannot_be_written_to_are_known_before_anybody_uploads() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(Settings {
+        directory: folder.path().to_owned(),
+        free_disk_floor: 0,
+        backend: Backend::Local,
+    });
+    let store = store.await.unwrap();
+    assert!(store.probe().await);
+    // Whoever runs this may write everywhere, but not to what is gone.
+    std::fs::remove_dir(folder.path().join("objects")).unwrap();
+    assert!(!store.probe().await);
+}
+
+#[tokio::test]
 async fn a_disk_that_is_nearly_full_takes_no_more() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(Settings {
