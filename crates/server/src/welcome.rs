@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::server::Server;
-use crate::{say, wiring};
+use crate::{media, say, wiring};
 use posthaste_gate::ListenerKind;
 use std::net::SocketAddr;
 
@@ -74,6 +74,13 @@ fn guide(
             posthaste_gate::WEB_SOCKET_PATH
         ));
     }
+    let first = config.hosts.first();
+    if let Some(base) = first.and_then(|host| media::base(config, host, addresses)) {
+        lines.push(format!(
+            "  pictures and files   {base}{} (media.public_url gives other machines an address)",
+            posthaste_im::media::PATH
+        ));
+    }
     for address in metrics {
         lines.push(format!("  metrics              http://{address}/metrics"));
     }
@@ -118,6 +125,7 @@ mod tests {
             "  XMPP with STARTTLS   127.0.0.1:5222\n",
             "  XMPP over TLS        127.0.0.1:5223\n",
             "  WebSocket            ws://127.0.0.1:5280/",
+            "  pictures and files   http://127.0.0.1:5280/media (",
             "  metrics              http://127.0.0.1:9280/metrics\n",
             " --dev user add romeo@localhost\n",
             "/connect romeo@localhost server 127.0.0.1 port 5222 tls trust\n",
