@@ -4,9 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -78,8 +78,14 @@ impl Verona {
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
         fs::write(folder.path().join("authority.pem"), certificate.pem()).unwrap();
+        // Each has an address of its own: on a shared one, ports that are free now may be taken by the time when a
+        // server listens.
+        static NUMBER: AtomicU8 = AtomicU8::new(1);
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let free = || {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = Ipv4Addr::new(127, high.max(1), low, number);
+            let listener = TcpListener::bind((address, 0)).unwrap();
             listener.local_addr().unwrap()
         };
         Verona {
