@@ -25,8 +25,10 @@ pub struct Swept {
 /// What lies in the staging folder under one name.
 struct Remains {
     object: ObjectName,
-    /// Its bytes, if it is old.
-    old_bytes: Option<u64>,
+    /// Its bytes, if they are of no use any more.
+    useless_bytes: Option<u64>,
+    /// It is a mark without its file: a power cut may bring the one back and not the other.
+    is_lone_mark: bool,
     /// It was on its way to S3.
     has_parts: bool,
 }
@@ -53,10 +55,18 @@ impl Store {
             if let (true, Objects::S3(s3)) = (remains.has_parts, &self.objects) {
                 swept.parts += u64::from(s3.abandon_parts(&claim).await?);
             }
-            if let Some(bytes) = remains.old_bytes {
-                in_background(move || claim.remove_staged()).await?;
-                swept.files += 1;
-                swept.bytes += bytes;
+            if let Some(bytes) = remains.useless_bytes {
+                let is_gone = in_background(move || {
+                    // An upload may have begun since we looked.
+                    if remains.is_lone_mark && files::exists(&claim.staged()) {
+                        return Ok(false);
+                    }
+                    claim.remove_staged().map(|()| true)
+                });
+                if is_gone.await? {
+                    swept.files += 1;
+                    swept.bytes += bytes;
+                }
             }
         }
         Ok(swept)
@@ -90,20 +100,23 @@ fn remains(staging: &Path, age: Duration) -> Result<Vec<Remains>, StoreError> {
         let touched = described.modified()?;
         let is_old = now.duration_since(touched).is_ok_and(|past| past > age);
         match kind {
-            "" | "mark" if is_old => {
-                // Of the two only one counts.
-                if kind == "mark" && files::exists(&staging.join(object.as_str())) {
-                    continue;
-                }
-                found.push(Remains {
-                    object,
-                    old_bytes: Some(described.len()),
-                    has_parts: false,
-                });
-            }
+            // With a file beside it, that one counts.
+            "mark" if !files::exists(&staging.join(object.as_str())) => found.push(Remains {
+                object,
+                useless_bytes: Some(described.len()),
+                is_lone_mark: true,
+                has_parts: false,
+            }),
+            "" if is_old => found.push(Remains {
+                object,
+                useless_bytes: Some(described.len()),
+                is_lone_mark: false,
+                has_parts: false,
+            }),
             "parts" => found.push(Remains {
                 object,
-                old_bytes: None,
+                useless_bytes: None,
+                is_lone_mark: false,
                 has_parts: true,
             }),
             _ => {}

@@ -321,6 +321,26 @@ async fn what_nobody_has_touched_for_long_is_swept_and_nothing_else() {
     );
 }
 
+/// A power cut may bring a mark back whose file was kept, or erased.
+#[tokio::test]
+async fn a_mark_without_its_file_is_cleared_whatever_its_age_unless_an_upload_has_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = local(folder.path()).await;
+    let mark = |letter| {
+        let name = format!("staging/{}.mark", object(letter));
+        std::fs::write(folder.path().join(name), [0; 8]).unwrap();
+    };
+    mark('b');
+    mark('c');
+    let begun = store.create(&object('c')).await.unwrap();
+    let swept = store.sweep(Duration::from_secs(3600)).await.unwrap();
+    assert_eq!((swept.files, swept.bytes), (1, 8));
+    let left = tree(folder.path());
+    assert!(left.iter().all(|path| path.contains(object('c').as_str())));
+    begun.discard().await.unwrap();
+    assert!(tree(folder.path()).is_empty());
+}
+
 #[tokio::test]
 async fn the_same_bytes_that_are_not_needed_leave_nothing() {
     let folder = tempfile::tempdir().unwrap();
