@@ -94,7 +94,10 @@ impl Intake {
             .await
             .map_err(refusal)?
         {
-            sealed.discard().await?;
+            // The file is there, whatever becomes of the bytes that were not needed.
+            if let Err(error) = sealed.discard().await {
+                tracing::warn!(%error, "bytes that are not needed stay until they are swept");
+            }
         } else {
             site.store.keep(sealed).await?;
             let finished = media::finish(node, account, id, digest).await;
