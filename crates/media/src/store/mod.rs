@@ -108,7 +108,8 @@ enum Objects {
 #[derive(Debug)]
 struct Shared {
     staging: PathBuf,
-    free_disk_floor: u64,
+    /// Tests change it.
+    free_disk_floor: AtomicU64,
     /// Objects that somebody is writing: one writer each, and no sweep.
     open: Mutex<HashSet<ObjectName>>,
     stats: Stats,
@@ -141,7 +142,7 @@ impl Store {
         Ok(Store {
             shared: Arc::new(Shared {
                 staging,
-                free_disk_floor: settings.free_disk_floor,
+                free_disk_floor: AtomicU64::new(settings.free_disk_floor),
                 open: Mutex::default(),
                 stats: Stats::default(),
             }),

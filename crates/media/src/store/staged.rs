@@ -137,6 +137,8 @@ impl Staged {
             self.work = match task.await {
                 Ok((writer, Ok(()))) => Work::Idle(writer),
                 Ok((writer, Err(error))) => {
+                    // What failed is lost, and this belongs behind it: without it, it is of no use.
+                    self.collected.clear();
                     self.work = Work::Idle(writer);
                     self.leave();
                     return Err(error);
@@ -317,7 +319,7 @@ impl Writer {
 
     fn look_at_the_disk(&self) -> Result<(), StoreError> {
         let shared = &self.claim.shared;
-        if files::free_bytes(&shared.staging)? < shared.free_disk_floor {
+        if files::free_bytes(&shared.staging)? < shared.free_disk_floor.load(Ordering::Relaxed) {
             return Err(StoreError::Full);
         }
         Ok(())
@@ -384,6 +386,50 @@ fn read_mark(path: &Path) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use std::time::Duration;
+
+    use super::super::{Backend, Settings, Store};
+
+    /// Longer than anything takes here; reaching it is a failure.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn what_comes_after_a_piece_that_the_disk_refused_does_not_take_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Settings {
+            directory: folder.path().to_owned(),
+            free_disk_floor: 0,
+            backend: Backend::Local,
+        });
+        let store = store.await.unwrap();
+        let floor = &store.shared.free_disk_floor;
+        let object = ObjectName::parse(&"b".repeat(24)).unwrap();
+        let mut staged = store.create(&object).await.unwrap();
+        staged.write(&[1; 4 << 20]).await.unwrap();
+        floor.store(u64::MAX, Ordering::Relaxed);
+        staged.write(&[2; WRITE_BYTES]).await.unwrap();
+        let refused = async {
+            while matches!(&staged.work, Work::Writing(task) if !task.is_finished()) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, refused).await.unwrap();
+        floor.store(0, Ordering::Relaxed);
+        let error = staged.write(&[3; WRITE_BYTES]).await.unwrap_err();
+        assert!(matches!(error, StoreError::Full), "{error}");
+        drop(staged);
+        let left = async {
+            loop {
+                match store.reopen(&object).await {
+                    Err(StoreError::Busy) => tokio::task::yield_now().await,
+                    staged => break staged.unwrap().unwrap(),
+                }
+            }
+        };
+        let left = tokio::time::timeout(PATIENCE, left).await.unwrap();
+        assert_eq!(left.len(), FLOOR_BYTES);
+    }
 
     #[test]
     fn a_mark_that_is_torn_or_missing_vouches_for_nothing() {
