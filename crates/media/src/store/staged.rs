@@ -246,6 +246,8 @@ struct Writer {
     marked: u64,
     /// At how many bytes to look at the disk's free space.
     look_at: u64,
+    /// The disk has lost some of what was written. It says so once: the next time it would say that all is well.
+    is_lost: bool,
 }
 
 impl Writer {
@@ -297,6 +299,7 @@ impl Writer {
             written,
             marked: written,
             look_at: written + FLOOR_BYTES,
+            is_lost: false,
         }
     }
 
@@ -325,9 +328,18 @@ impl Writer {
         Ok(())
     }
 
+    fn sync(&mut self) -> Result<(), StoreError> {
+        if self.is_lost {
+            return Err(broken());
+        }
+        let synced = self.file.sync_data();
+        self.is_lost = synced.is_err();
+        Ok(synced?)
+    }
+
     /// Makes sure that what is written is on the disk, and notes that it is.
     fn mark(&mut self) -> Result<(), StoreError> {
-        self.file.sync_data()?;
+        self.sync()?;
         // The mark itself may be lost: an older one says less, and what it says is true.
         write_mark(&self.claim.mark(), self.written)?;
         self.marked = self.written;
@@ -336,7 +348,7 @@ impl Writer {
 
     fn seal(mut self, rest: &[u8]) -> Result<Sealed, StoreError> {
         self.append(rest)?;
-        self.file.sync_data()?;
+        self.sync()?;
         let (digest, size) = (self.hash.finalize().into(), self.written);
         if self.marked > 0 {
             write_mark(&self.claim.mark(), size)?;
@@ -394,17 +406,25 @@ mod tests {
     /// Longer than anything takes here; reaching it is a failure.
     const PATIENCE: Duration = Duration::from_secs(30);
 
+    async fn local(folder: &Path) -> Store {
+        let settings = Settings {
+            directory: folder.to_owned(),
+            free_disk_floor: 0,
+            backend: Backend::Local,
+        };
+        Store::open(settings).await.unwrap()
+    }
+
+    fn object() -> ObjectName {
+        ObjectName::parse(&"b".repeat(24)).unwrap()
+    }
+
     #[tokio::test]
     async fn what_comes_after_a_piece_that_the_disk_refused_does_not_take_its_place() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(Settings {
-            directory: folder.path().to_owned(),
-            free_disk_floor: 0,
-            backend: Backend::Local,
-        });
-        let store = store.await.unwrap();
+        let store = local(folder.path()).await;
         let floor = &store.shared.free_disk_floor;
-        let object = ObjectName::parse(&"b".repeat(24)).unwrap();
+        let object = object();
         let mut staged = store.create(&object).await.unwrap();
         staged.write(&[1; 4 << 20]).await.unwrap();
         floor.store(u64::MAX, Ordering::Relaxed);
@@ -429,6 +449,23 @@ mod tests {
         };
         let left = tokio::time::timeout(PATIENCE, left).await.unwrap();
         assert_eq!(left.len(), FLOOR_BYTES);
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_has_lost_something_is_not_believed_when_it_is_asked_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = local(folder.path()).await;
+        let claim = Claim::take(&store.shared, &object()).unwrap();
+        let mark = claim.mark();
+        let mut writer = Writer::create(claim).unwrap();
+        writer.append(b"lost").unwrap();
+        // What is no file cannot be synced.
+        let null = File::open("/dev/null").unwrap();
+        let file = mem::replace(&mut writer.file, null);
+        writer.mark().unwrap_err();
+        writer.file = file;
+        writer.leave(b"");
+        assert_eq!(read_mark(&mark).unwrap(), 0);
     }
 
     #[test]
