@@ -90,10 +90,14 @@ impl Intake {
         let refusal = |error| Refusal::of_ledger(error, node.now());
         let sealed = staged.finish().await?;
         let digest = *sealed.digest();
-        if media::adopt(node, account, id, digest)
-            .await
-            .map_err(refusal)?
-        {
+        let adopted = match media::adopt(node, account, id, digest).await {
+            Ok(adopted) => adopted,
+            Err(error) => {
+                sealed.leave().await;
+                return Err(refusal(error));
+            }
+        };
+        if adopted {
             // The file is there, whatever becomes of the bytes that were not needed.
             if let Err(error) = sealed.discard().await {
                 tracing::warn!(%error, "bytes that are not needed stay until they are swept");

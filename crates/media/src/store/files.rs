@@ -64,8 +64,11 @@ impl Files {
         let files = self.clone();
         in_background(move || {
             let claim = &sealed.claim;
-            let folder = files.make_shard(shard(&claim.object))?;
-            fs::rename(claim.staged(), files.path(&claim.object))?;
+            let renamed = files.make_shard(shard(&claim.object)).and_then(|folder| {
+                fs::rename(claim.staged(), files.path(&claim.object))?;
+                Ok(folder)
+            });
+            let folder = renamed.inspect_err(|_| sealed.mark())?;
             sync_folder(&folder)?;
             remove(&claim.mark())?;
             Ok(())

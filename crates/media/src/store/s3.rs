@@ -228,12 +228,27 @@ impl S3 {
     }
 
     pub(super) async fn keep(&self, sealed: Sealed) -> Result<(), StoreError> {
+        if let Err(error) = self.send(&sealed).await {
+            // Bytes that are wrong by now are not gone on with.
+            if !matches!(error, StoreError::Mismatch) {
+                sealed.leave().await;
+            }
+            return Err(error);
+        }
+        in_background(move || {
+            files::remove(&sealed.claim.parts())?;
+            sealed.claim.remove_staged()
+        })
+        .await
+    }
+
+    async fn send(&self, sealed: &Sealed) -> Result<(), StoreError> {
         // What an earlier attempt has left there.
         self.abandon_parts(&sealed.claim).await?;
         let key = key(&sealed.claim.object);
         let reading = sealed.read(PART_BYTES).await?;
         if sealed.size() <= PART_BYTES as u64 {
-            self.keep_whole(&key, reading).await?;
+            self.keep_whole(&key, reading).await
         } else {
             let kept = self.keep_in_parts(&key, &sealed.claim, reading).await;
             if let Err(error) = kept {
@@ -242,12 +257,8 @@ impl S3 {
                 }
                 return Err(error);
             }
+            Ok(())
         }
-        in_background(move || {
-            files::remove(&sealed.claim.parts())?;
-            sealed.claim.remove_staged()
-        })
-        .await
     }
 
     async fn keep_whole(&self, key: &Key, mut reading: Reading) -> Result<(), StoreError> {
@@ -296,13 +307,14 @@ impl S3 {
     /// Has the service forget an upload in parts that will not go on; whether there was one.
     pub(super) async fn abandon_parts(&self, claim: &Claim) -> Result<bool, StoreError> {
         let note = claim.parts();
-        let read = in_background(move || Ok(std::fs::read_to_string(note)?)).await;
-        let id = match read {
-            Ok(id) => id,
+        let read = in_background(move || Ok(std::fs::read(note)?)).await;
+        // A note that was not written to its end names none, and no part has been sent then.
+        let id = match read.map(String::from_utf8) {
+            Ok(Ok(id)) if !id.contains(char::is_control) => id,
+            Ok(_) => String::new(),
             Err(StoreError::NotFound) => return Ok(false),
             Err(error) => return Err(error),
         };
-        // A note that was not written to its end names none, and no part has been sent then.
         if !id.is_empty() {
             let key = key(&claim.object);
             match self.bucket.abort_multipart(&key, &id).await {

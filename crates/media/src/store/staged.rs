@@ -50,7 +50,8 @@ enum Work {
     Failed,
 }
 
-/// All bytes of an object, synced, and what they are. Dropped, they stay for [`super::Store::reopen`].
+/// All bytes of an object, synced, and what they are. Dropped, they stay for [`super::Store::reopen`], which finds all
+/// that a mark vouches for: of a small one nothing ([`Sealed::leave`]).
 #[derive(Debug)]
 pub struct Sealed {
     pub(super) claim: Claim,
@@ -211,6 +212,23 @@ impl Sealed {
     /// How many there are.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// It could not be kept: notes that all of it is there, so that nothing of it is to be sent again. Blocks.
+    pub(super) fn mark(&self) {
+        if let Err(error) = write_mark(&self.claim.mark(), self.size) {
+            tracing::debug!(%error, "an upload that is whole cannot go on where it was");
+        }
+    }
+
+    /// Leaves it for [`super::Store::reopen`], which finds all of it.
+    pub async fn leave(self) {
+        let marked = in_background(move || {
+            self.mark();
+            Ok(())
+        });
+        // It has told of what it could not do.
+        let _ = marked.await;
     }
 
     /// Reads what is there again, in pieces of `piece` bytes, and looks whether it is still what was written.

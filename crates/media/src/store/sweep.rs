@@ -38,7 +38,7 @@ impl Store {
     /// What somebody is writing stays.
     ///
     /// # Errors
-    /// The disk or the service fails.
+    /// The disk or the service fails: the first time that it did; what could be cleared is.
     pub async fn sweep(&self, age: Duration) -> Result<Swept, StoreError> {
         let swept = self.clear(age).await;
         self.noted(swept)
@@ -47,13 +47,23 @@ impl Store {
     async fn clear(&self, age: Duration) -> Result<Swept, StoreError> {
         let staging = self.shared.staging.clone();
         let remains = in_background(move || remains(&staging, age)).await?;
-        let mut swept = Swept::default();
+        let (mut swept, mut done) = (Swept::default(), Ok(()));
+        let mut is_service_away = false;
         for remains in remains {
             let Ok(claim) = Claim::take(&self.shared, &remains.object) else {
                 continue;
             };
-            if let (true, Objects::S3(s3)) = (remains.has_parts, &self.objects) {
-                swept.parts += u64::from(s3.abandon_parts(&claim).await?);
+            if let (true, false, Objects::S3(s3)) =
+                (remains.has_parts, is_service_away, &self.objects)
+            {
+                match s3.abandon_parts(&claim).await {
+                    Ok(was_there) => swept.parts += u64::from(was_there),
+                    Err(error) => {
+                        // The others would wait for it as long.
+                        is_service_away = matches!(error, StoreError::Remote { .. });
+                        done = done.and(Err(error));
+                    }
+                }
             }
             if let Some(bytes) = remains.useless_bytes {
                 let is_gone = in_background(move || {
@@ -63,13 +73,17 @@ impl Store {
                     }
                     claim.remove_staged().map(|()| true)
                 });
-                if is_gone.await? {
-                    swept.files += 1;
-                    swept.bytes += bytes;
+                match is_gone.await {
+                    Ok(true) => {
+                        swept.files += 1;
+                        swept.bytes += bytes;
+                    }
+                    Ok(false) => {}
+                    Err(error) => done = done.and(Err(error)),
                 }
             }
         }
-        Ok(swept)
+        done.map(|()| swept)
     }
 }
 

@@ -148,9 +148,55 @@ async fn an_upload_that_breaks_off_goes_on_where_it_was() {
     // Whole but not kept: that can be resumed, too.
     drop(sealed);
     let staged = store.reopen(&object).await.unwrap().unwrap();
-    assert!(staged.len() <= 1_000_000);
+    assert_eq!(staged.len(), 1_000_000);
     drop(staged);
     assert!(store.reopen(&other).await.unwrap().is_none());
+}
+
+/// A store whose service is not there.
+async fn remote(folder: &Path) -> Store {
+    let settings = S3Settings {
+        bucket: "files".to_owned(),
+        region: "here".to_owned(),
+        // Nobody listens there.
+        endpoint: Some("http://127.0.0.1:1".to_owned()),
+        credentials: Credentials::Keys {
+            id: "AKIA".to_owned(),
+            secret: "secret".into(),
+            token: None,
+        },
+        path_style: true,
+        allow_http: true,
+        authorities: None,
+    };
+    let settings = Settings {
+        directory: folder.to_owned(),
+        free_disk_floor: 0,
+        backend: Backend::S3(settings),
+    };
+    Store::open(settings).await.unwrap()
+}
+
+/// A small file has no mark before it is whole.
+#[tokio::test]
+async fn of_what_could_not_be_kept_nothing_is_to_be_sent_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let away = remote(&folder.path().join("away")).await;
+    let broken = local(&folder.path().join("broken")).await;
+    // In the place of the folder that it would go to.
+    std::fs::write(folder.path().join("broken/objects/bb"), "").unwrap();
+    for store in [away, broken] {
+        let content = bytes(700_000);
+        let sealed = stage(&store, &object('b'), &content).await;
+        store.keep(sealed).await.unwrap_err();
+        let staged = store.reopen(&object('b')).await.unwrap().unwrap();
+        assert_eq!(staged.len(), 700_000);
+        let sealed = staged.finish().await.unwrap();
+        assert_eq!(*sealed.digest(), Digest::from(Sha256::digest(&content)));
+        sealed.leave().await;
+        let staged = store.reopen(&object('b')).await.unwrap().unwrap();
+        assert_eq!(staged.len(), 700_000);
+    }
 }
 
 #[tokio::test]
@@ -311,7 +357,6 @@ async fn what_nobody_has_touched_for_long_is_swept_and_nothing_else() {
     tokio::time::sleep(Duration::from_millis(5)).await;
     let swept = store.sweep(Duration::ZERO).await.unwrap();
     assert_eq!((swept.files, swept.bytes), (1, 4));
-    drop(writing);
     assert_eq!(
         tree(folder.path()),
         [
@@ -320,6 +365,43 @@ async fn what_nobody_has_touched_for_long_is_swept_and_nothing_else() {
             "staging/dddddddddddddddddddddddd",
         ]
     );
+    drop(writing);
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_cleared_does_not_keep_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = remote(folder.path()).await;
+    let staging = folder.path().join("staging");
+    // In whatever order they are found: were the first of either kind the end, some of the other would stay.
+    for letter in 'b'..='i' {
+        let object = object(letter);
+        std::fs::write(staging.join(object.as_str()), "left").unwrap();
+        std::fs::write(staging.join(format!("{object}.parts")), "upload").unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let error = store.sweep(Duration::ZERO).await.unwrap_err();
+    assert!(matches!(error, StoreError::Remote { .. }), "{error}");
+    let left = tree(folder.path());
+    assert!(
+        left.len() == 8 && left.iter().all(|path| path.ends_with(".parts")),
+        "{left:?}"
+    );
+}
+
+/// A power cut may leave its length without its bytes, or with others.
+#[tokio::test]
+async fn a_torn_note_of_an_upload_in_parts_names_none_and_is_cleared() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = remote(folder.path()).await;
+    for (letter, note) in [('b', &[0; 40][..]), ('c', b"\xff\xfe"), ('d', b"")] {
+        let name = format!("staging/{}.parts", object(letter));
+        std::fs::write(folder.path().join(name), note).unwrap();
+    }
+    // Nobody is asked: there is nobody.
+    let swept = store.sweep(Duration::ZERO).await.unwrap();
+    assert_eq!((swept.files, swept.parts), (0, 3));
+    assert!(tree(folder.path()).is_empty());
 }
 
 /// A power cut may bring a mark back whose file was kept, or erased.
