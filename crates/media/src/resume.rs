@@ -18,7 +18,7 @@ use crate::conditional::in_seconds;
 use crate::headers::empty;
 use crate::path::Target;
 use crate::refusal::Refusal;
-use crate::site::{Progress, Site};
+use crate::site::{Progress, Site, when_free};
 
 /// The protocol's version.
 pub(crate) const VERSION: &str = "1.0.0";
@@ -84,13 +84,14 @@ pub(crate) async fn head(
         Progress::Done => size,
         Progress::UnderWay(record) => {
             expires(headers, in_seconds(site.deadline(&record)));
-            match site.reopen(&record.object).await? {
+            match when_free(|| site.store.staged_len(&record.object)).await? {
                 None => 0,
-                Some(staged) => {
-                    let intake = site.intake(slot, hold, place, (record.object, staged));
+                Some(offset) if offset < size => offset,
+                Some(_) => {
+                    // All had come, and then the store failed: who is told that all is there must find it there.
+                    let intake = site.go_on(slot, record, hold, place).await?;
                     let offset = intake.offset();
                     if intake.is_whole() {
-                        // All had come, and then the store failed: who is told that all is there must find it there.
                         intake.complete().await?;
                     }
                     offset
@@ -169,9 +170,7 @@ pub(crate) async fn delete(
         Progress::UnderWay(record) => {
             let abandoned = media::abandon(&site.node, &slot.account, &slot.id).await;
             abandoned.map_err(|error| Refusal::of_ledger(error, site.node.now()))?;
-            if let Some(staged) = site.reopen(&record.object).await? {
-                staged.discard().await?;
-            }
+            when_free(|| site.store.forget(&record.object)).await?;
         }
     }
     drop((hold, place));

@@ -162,26 +162,11 @@ impl Site {
         place: Place,
     ) -> Result<Intake, Refusal> {
         let object = record.object;
-        let staged = match self.reopen(&object).await? {
+        let staged = match when_free(|| self.store.reopen(&object)).await? {
             Some(staged) => staged,
             None => self.store.create(&object).await?,
         };
         Ok(self.intake(slot, hold, place, (object, staged)))
-    }
-
-    /// What is staged of an object. The request that had it before may have been given up in the midst of a write, which
-    /// goes on by itself: that is waited for.
-    ///
-    /// # Errors
-    /// The store fails, or takes too long.
-    pub(crate) async fn reopen(&self, object: &ObjectName) -> Result<Option<Staged>, Refusal> {
-        let until = Instant::now() + WRITING;
-        loop {
-            match self.store.reopen(object).await {
-                Err(StoreError::Busy) if Instant::now() < until => sleep(WRITING_LOOK).await,
-                reopened => return Ok(reopened?),
-            }
-        }
     }
 
     /// Throws away what has come of an upload, and begins it again.
@@ -196,10 +181,7 @@ impl Site {
         place: Place,
     ) -> Result<Intake, Refusal> {
         let object = record.object;
-        if let Some(staged) = self.reopen(&object).await? {
-            staged.discard().await?;
-        }
-        let staged = self.store.create(&object).await?;
+        let staged = when_free(|| self.store.create(&object)).await?;
         Ok(self.intake(slot, hold, place, (object, staged)))
     }
 
@@ -218,6 +200,23 @@ impl Site {
             staged,
             hold,
             place,
+        }
+    }
+}
+
+/// Asks the store for what nobody else may be writing. The request that wrote it before may have been given up in the
+/// midst of a write, which goes on by itself: that is waited for.
+///
+/// # Errors
+/// The store fails, or takes too long.
+pub(crate) async fn when_free<T, F: Future<Output = Result<T, StoreError>>>(
+    ask: impl Fn() -> F,
+) -> Result<T, Refusal> {
+    let until = Instant::now() + WRITING;
+    loop {
+        match ask().await {
+            Err(StoreError::Busy) if Instant::now() < until => sleep(WRITING_LOOK).await,
+            answer => return Ok(answer?),
         }
     }
 }

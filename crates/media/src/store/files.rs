@@ -249,3 +249,26 @@ pub(super) fn free_bytes(folder: &Path) -> io::Result<u64> {
 pub(super) fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_grow_for_whoever_keeps_up() {
+        let file = tempfile::tempfile().unwrap();
+        let mut reading = Reading::new(file, 0, PIECE_LEAST, Check::length(1));
+        let mut paced = |in_time| {
+            reading.pace(in_time);
+            reading.piece >> 10
+        };
+        assert_eq!([true; 4].map(&mut paced), [64, 64, 64, 128]);
+        assert_eq!([true; 4].map(&mut paced), [128, 128, 128, 256]);
+        assert_eq!([true; 8].map(&mut paced), [256; 8]);
+        // One that was late has to keep up for as long again.
+        assert_eq!(paced(false), 64);
+        assert_eq!([true; 4].map(&mut paced), [64, 64, 64, 128]);
+        assert_eq!([true, true, true, false].map(&mut paced)[3], 64);
+        assert_eq!([true; 4].map(&mut paced), [64, 64, 64, 128]);
+    }
+}

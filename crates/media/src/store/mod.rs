@@ -191,6 +191,27 @@ impl Store {
         self.noted(Staged::reopen(&self.shared, object).await)
     }
 
+    /// How many bytes [`Store::reopen`] would find, without reading them. `None` when nothing is here.
+    ///
+    /// # Errors
+    /// Somebody is writing it, or the disk fails.
+    pub async fn staged_len(&self, object: &ObjectName) -> Result<Option<u64>, StoreError> {
+        self.noted(Staged::len_of(&self.shared, object).await)
+    }
+
+    /// Nobody wants what is staged of an object any more.
+    ///
+    /// # Errors
+    /// Somebody is writing it, or the disk fails.
+    pub async fn forget(&self, object: &ObjectName) -> Result<(), StoreError> {
+        let claim = Claim::take(&self.shared, object);
+        let forgotten = match claim {
+            Ok(claim) => in_background(move || claim.remove_staged()).await,
+            Err(error) => Err(error),
+        };
+        self.noted(forgotten)
+    }
+
     /// Brings what is whole to its place. When this returns it is there, durably. If it fails, what was staged stays
     /// and [`Store::reopen`] finds it.
     ///

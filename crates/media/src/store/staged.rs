@@ -82,6 +82,22 @@ impl Staged {
         }
     }
 
+    pub(super) async fn len_of(
+        shared: &Arc<Shared>,
+        object: &ObjectName,
+    ) -> Result<Option<u64>, StoreError> {
+        let claim = Claim::take(shared, object)?;
+        let len = in_background(move || {
+            let len = std::fs::metadata(claim.staged())?.len();
+            Ok(read_mark(&claim.mark())?.min(len))
+        });
+        match len.await {
+            Ok(len) => Ok(Some(len)),
+            Err(StoreError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn of(writer: Writer) -> Staged {
         Staged {
             len: writer.written,
@@ -380,6 +396,10 @@ impl Writer {
     }
 
     fn leave(mut self, rest: &[u8]) {
+        if rest.is_empty() && self.written == self.marked {
+            // Nothing has come since the mark; without a mark, nothing at all.
+            return;
+        }
         let left = self.append(rest).and_then(|()| self.mark());
         if let Err(error) = left {
             // Less can be resumed; who uploads is told how much.
