@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use posthaste_media::Bounds;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
-use crate::harness::{Setting, World};
+use crate::harness::{PATIENCE, Setting, World};
 
 fn bounded(change: fn(&mut Bounds)) -> Setting {
     let mut setting = Setting::default();
@@ -41,10 +42,13 @@ async fn an_upload_that_only_drips_is_given_up() {
     let head = format!("PUT {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n\r\n");
     client.send(head).await;
     world.has_begun(&slot).await;
-    while world.service.transfers().0 > 0 {
-        let _ = client.stream.write_all(b"x").await;
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let dripping = async {
+        while world.service.transfers().0 > 0 {
+            let _ = client.stream.write_all(b"x").await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, dripping).await.unwrap();
     assert_eq!(client.answer().await.status, 408);
 }
 
@@ -56,9 +60,12 @@ async fn no_more_uploads_than_there_are_places() {
     let mut first = world.connect().await;
     let head = format!("PUT {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nbegin");
     first.send(head).await;
-    while world.service.transfers().0 == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let taken = async {
+        while world.service.transfers().0 == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, taken).await.unwrap();
     let other = world.put_path(&world.slot(5, "")).await;
     let refused = world.ask("PUT", &other, "", b"other").await;
     assert_eq!(refused.status, 503, "{refused:?}");
@@ -74,7 +81,7 @@ const LARGE: usize = 32 << 20;
 #[tokio::test]
 async fn a_reader_that_stops_has_little_read_for_it_and_then_loses_its_place() {
     let mut setting = bounded(|bounds| bounds.downloads = 1);
-    setting.gate.write_stall = Duration::from_secs(2);
+    setting.gate.write_stall = Duration::from_secs(6);
     let world = World::with(setting).await;
     let slot = world.file(&vec![7; LARGE], "video/mp4").await;
     let path = world.get_path(&slot);
