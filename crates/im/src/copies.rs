@@ -162,8 +162,8 @@ impl Copies {
     fn hand_over(&self, node: &Node, home: &HomeState, to: &FullJid, asleep: &mut Asleep) -> bool {
         let is_plain = home.has_account
             && home.unsent.is_empty()
-            // It learns from what comes back where in the group its file is.
-            && !home.awaits_echo
+            // It learns from what comes back from a group where in it its file is.
+            && (self.said.is_none() || home.awaits_echo == 0)
             && !home.blocked.holds(&self.from)
             && (!self.push || home.push.is_empty());
         let Some(attendee) = home.resource(to.resource()).filter(|_| is_plain) else {

@@ -149,6 +149,12 @@ impl Attendee {
         }
     }
 
+    /// Is it where it has told that it is present: in a room, as far as it knows (XEP-0045 §7.2)?
+    pub fn has_entered(&self, room: &BareJid) -> bool {
+        let mut places = self.directed.iter();
+        places.any(|place| place.bare_str() == room.as_str())
+    }
+
     /// Does it take messages to the bare JID (RFC 6121 §8.5.2.1.1)?
     pub fn takes_messages(&self) -> bool {
         self.available
@@ -194,8 +200,9 @@ pub struct HomeState {
     pub heard: ThinVec<(BareJid, ArchiveId)>,
     /// The room whose home this is, while it exists (XEP-0045).
     pub room: Option<Box<Room>>,
-    /// Has one of its sessions sent a file to a group that has not come back from there yet ([`crate::media`])?
-    pub awaits_echo: bool,
+    /// Messages with files that its sessions have sent to groups and that have not come back from there yet
+    /// ([`crate::media`]).
+    pub awaits_echo: u8,
     /// Is it in the node's list of homes whose cursor is to be saved?
     pub listed_dirty: bool,
 }
@@ -223,7 +230,7 @@ impl HomeState {
             audience: Audience::default(),
             heard: ThinVec::new(),
             listed_dirty: false,
-            awaits_echo: false,
+            awaits_echo: 0,
             room: room::load(node, jid, &partition).await?,
             jid: jid.clone(),
             partition,

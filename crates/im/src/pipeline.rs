@@ -190,7 +190,11 @@ async fn received_message(walk: &mut Walk<'_>, kind: MessageType) -> Result<(), 
         let xml = walk.stanza.encode();
         let (what, said) = (passing(&walk.stanza, kind), groups::position(&walk.stanza));
         for (session, form) in recipients {
-            let said = said.as_ref().filter(|_| form == Form::Direct);
+            // A device goes on after what it has taken in the room: what reaches it elsewhere says nothing of that.
+            let said = said.as_ref().filter(|(room, _)| {
+                let attendee = walk.home.attendee(session.id);
+                form == Form::Direct && attendee.is_some_and(|it| it.has_entered(room))
+            });
             let said = said.map(|(room, id)| session.state().said(room, *id));
             let what = said.unwrap_or(what);
             let shown = carbons::shown_as(form, &walk.home.jid, &session.jid, &xml, None);

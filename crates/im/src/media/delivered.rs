@@ -31,6 +31,8 @@ const MAX_PEERS: u32 = 256;
 const MAX_MESSAGES: usize = 8;
 /// Longest id of a message, in bytes, whose receipt is waited for: clients' are UUIDs.
 const MAX_ID_BYTES: usize = 256;
+/// Messages of which one status tells, as a group lists them (`docs/protocol/groups.md` §5): each is a read.
+const MAX_STATUSES: usize = 64;
 
 const VERSION: u8 = 1;
 
@@ -77,6 +79,7 @@ pub(crate) async fn note_sent(walk: &mut Walk<'_>) -> Result<(), WalkError> {
     let id = walk.stanza.id.as_deref();
     let id = id.filter(|id| id.len() <= MAX_ID_BYTES);
     let message = id.map(|id| way.name(id));
+    let mut is_awaited = false;
     for file in files_in(walk) {
         // What somebody else has uploaded is none of our business.
         let Some(before) = books::record(walk.node, &walk.home.partition, &file).await? else {
@@ -94,7 +97,10 @@ pub(crate) async fn note_sent(walk: &mut Walk<'_>) -> Result<(), WalkError> {
             ..before.clone()
         };
         books::change(walk.batch(), &file, &before, &now);
-        walk.home.awaits_echo |= is_group && message.is_some();
+        is_awaited |= is_group && message.is_some();
+    }
+    if is_awaited {
+        walk.home.awaits_echo = walk.home.awaits_echo.saturating_add(1);
     }
     Ok(())
 }
@@ -130,7 +136,7 @@ async fn on_its_way(
 
 /// The files of the host whose addresses stand in the message, each once.
 fn files_in(walk: &Walk<'_>) -> SmallVec<[FileId; 4]> {
-    let mut found = SmallVec::new();
+    let mut found = SmallVec::<[FileId; 4]>::new();
     let config = walk.node.config();
     let host = config.host(walk.home.jid.domain());
     let base = host.and_then(|host| host.media_base.as_deref());
@@ -139,10 +145,14 @@ fn files_in(walk: &Walk<'_>) -> SmallVec<[FileId; 4]> {
         return found;
     };
     let begin = format!("{base}{PATH}/");
-    for (at, _) in content.match_indices(&begin).take(MAX_FILES) {
+    for (at, _) in content.match_indices(&begin) {
         let rest = &content[at + begin.len()..];
         let id = rest.split_once('/').and_then(|(id, _)| FileId::parse(id));
+        // A file's address may stand in several places: as text, for a link, with its thumbnail.
         found.extend(id.filter(|id| !found.contains(id)));
+        if found.len() >= MAX_FILES {
+            break;
+        }
     }
     found
 }
@@ -159,8 +169,7 @@ pub(crate) async fn note_received(walk: &mut Walk<'_>) -> Result<(), WalkError> 
         return Ok(());
     };
     match walk.stanza.kind {
-        // A room that refuses a message does not send it back.
-        Kind::Message(MessageType::Error) => walk.home.awaits_echo = false,
+        Kind::Message(MessageType::Error) => refused(walk, &peer).await?,
         Kind::Message(MessageType::Groupchat) => came_back(walk, &peer).await?,
         Kind::Message(_) => {
             let mut done = SmallVec::new();
@@ -179,18 +188,20 @@ fn arrived(stanza: &Stanza) -> Vec<String> {
     for (name, ns) in [("received", ns::RECEIPTS), ("displayed", ns::MARKERS)] {
         let child = stanza.child(name, ns).map(|child| child.to_element());
         if let Some(Ok(child)) = child {
-            messages.extend(child.attr("id").map(|id| Way::Direct.name(id)));
+            let id = child.attr("id").filter(|id| id.len() <= MAX_ID_BYTES);
+            messages.extend(id.map(|id| Way::Direct.name(id)));
         }
     }
     let status = stanza.child("status", ns::GROUPS);
     let Some(Ok(status)) = status.map(|child| child.to_element()) else {
         return messages;
     };
-    for message in status.children() {
+    for message in status.children().take(MAX_STATUSES) {
         let number = |name| message.attr(name)?.parse::<u32>().ok();
         if let (Some(id), Some(members), Some(delivered)) =
             (message.attr("id"), number("members"), number("delivered"))
             && delivered >= members
+            && id.len() <= MAX_ID_BYTES
         {
             messages.push(Way::Position.name(id));
         }
@@ -231,9 +242,21 @@ async fn has_it(
     Ok(())
 }
 
+/// A room that refuses a message does not send it back.
+async fn refused(walk: &mut Walk<'_>, room: &BareJid) -> Result<(), WalkError> {
+    let id = walk.stanza.id.as_deref();
+    let (true, Some(id)) = (walk.home.awaits_echo > 0, id) else {
+        return Ok(());
+    };
+    if !files_of(walk, room, &Way::Echo.name(id)).await?.is_empty() {
+        walk.home.awaits_echo -= 1;
+    }
+    Ok(())
+}
+
 /// A message of one's own comes back from a group: from now on it is known by its position there.
 async fn came_back(walk: &mut Walk<'_>, room: &BareJid) -> Result<(), WalkError> {
-    if !walk.home.awaits_echo {
+    if walk.home.awaits_echo == 0 {
         return Ok(());
     }
     let position = groups::position(&walk.stanza);
@@ -244,7 +267,11 @@ async fn came_back(walk: &mut Walk<'_>, room: &BareJid) -> Result<(), WalkError>
         Way::Echo.name(id),
         Way::Position.name(&position.to_string()),
     );
-    for file in files_of(walk, room, &before).await? {
+    let files = files_of(walk, room, &before).await?;
+    if !files.is_empty() {
+        walk.home.awaits_echo -= 1;
+    }
+    for file in files {
         let key = tables::media_to_key(&file, room);
         let known = walk.get(&key).await?.map(decode).transpose()?;
         let mut messages = known.unwrap_or_default();
@@ -254,7 +281,6 @@ async fn came_back(walk: &mut Walk<'_>, room: &BareJid) -> Result<(), WalkError>
         walk.put(key, encode(&messages));
         walk.delete(tables::media_sent_key(room.as_str(), &before, &file));
         walk.put(tables::media_sent_key(room.as_str(), &now, &file), THERE);
-        walk.home.awaits_echo = false;
     }
     Ok(())
 }

@@ -158,3 +158,25 @@ async fn the_room_is_told_once_a_second_how_far_its_member_has_come() {
     assert!(room.takes().is_empty());
     assert_eq!(world.keys("juliet", tables::ROOM_CURSOR).await, 1);
 }
+
+/// Whoever speaks without being there gets a copy of it: that tells nothing of what was said before.
+#[tokio::test]
+async fn what_a_device_gets_where_it_has_not_entered_moves_no_cursor() {
+    let (world, room) = world();
+    let mut phone = world.device("juliet", "phone").await;
+    assert_eq!(room.since(&mut phone, ENTERING).await, None);
+    phone.manage_stream_among_others().await;
+    says(&world, &phone, 1).await;
+    assert_eq!(phone.bodies().await, ["m1"]);
+    phone.send("<a xmlns='urn:xmpp:sm:3' h='1'/>").await;
+    phone.receives_until_quiet().await;
+    phone.connection.close().await;
+    let mut phone = world.device("juliet", "phone").await;
+    phone.manage_stream_among_others().await;
+    says(&world, &phone, 9).await;
+    assert_eq!(phone.bodies().await, ["m9"]);
+    phone.send("<a xmlns='urn:xmpp:sm:3' h='1'/>").await;
+    phone.receives_until_quiet().await;
+    room.takes();
+    assert_eq!(room.since(&mut phone, ENTERING).await, Some(position(1)));
+}

@@ -15,7 +15,7 @@ use crate::rooms::{COVEN, join, said};
 
 /// Somewhere else, where members live: what is sent there is kept.
 #[derive(Clone, Default)]
-struct Elsewhere(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Elsewhere(Arc<Mutex<Vec<String>>>);
 
 impl Beyond for Elsewhere {
     fn pass(&self, parcel: Parcel) -> Result<(), Box<(Parcel, StanzaError)>> {
@@ -592,4 +592,22 @@ async fn a_member_who_sends_markers_too_fast_has_to_wait() {
     world.pass_seconds(1).await;
     juliet.send(&marker("", &id)).await;
     assert_eq!(refusals(&mut juliet).await, 0);
+}
+
+#[tokio::test]
+async fn whoever_has_no_voice_has_none_with_another_session_either() {
+    let world = World::new();
+    let mut romeo = group(&world, &["juliet@example.org"]).await;
+    let mut juliet = world.online("juliet", "balcony").await;
+    is_done(&mut juliet, &registered("jules")).await;
+    juliet.send(&join("jules")).await;
+    juliet.receives_until_quiet().await;
+    let silence = format!(
+        "<iq type='set' id='s' to='{COVEN}'><query xmlns='http://jabber.org/protocol/muc#admin'>\
+         <item nick='jules' role='visitor'/></query></iq>"
+    );
+    is_done(&mut romeo, &silence).await;
+    let mut garden = world.online("juliet", "garden").await;
+    garden.send(&said("psst")).await;
+    garden.receives(&[&["type='error'", "<forbidden "]]).await;
 }

@@ -6,11 +6,13 @@ use posthaste_im::tables;
 use posthaste_kv::{Kv as _, Partition, Scan};
 
 use crate::archive::between;
-use crate::group_rooms::group;
+use crate::group_rooms::{Elsewhere, group};
 use crate::harness::{Client, World, body};
 use crate::media::{is_there, slot, swept, upload, world_with};
 use crate::rooms::{COVEN, join};
 
+/// A group of another server.
+const AFAR: &str = "coven@chat.verona.example";
 const DAY: u64 = 86_400;
 const MOST: u64 = 30;
 
@@ -231,4 +233,78 @@ async fn in_a_group_a_file_waits_for_all_members() {
     assert!(is_there(&world, &id).await);
     assert!(!is_there_after_days(&world, &id, 1).await);
     assert_eq!(rows(&world, tables::MEDIA_SENT).await, 0);
+}
+
+/// Who is told of a group that is far away: what one says there comes back much later.
+#[tokio::test]
+async fn in_a_group_elsewhere_each_file_is_known_by_what_comes_back() {
+    let world = world();
+    world
+        .node
+        .open_border(std::sync::Arc::new(Elsewhere::default()));
+    let mut romeo = world.online("romeo", "orchard").await;
+    let mut files = Vec::new();
+    for n in 1..=3 {
+        let (id, address) = uploads(&world, &mut romeo, n).await;
+        let said = format!(
+            "<message to='{AFAR}' type='groupchat' id='g{n}'><body>{address}</body></message>"
+        );
+        romeo.send(&said).await;
+        files.push(id);
+    }
+    // An error that is about something else, and one about the third.
+    for about in ["g7", "g3"] {
+        let error = format!(
+            "<message from='{AFAR}' to='romeo@example.org/orchard' type='error' id='{about}'/>"
+        );
+        world.arrives(&error).await;
+    }
+    for n in 1..=2 {
+        let echo = format!(
+            "<message from='{AFAR}/romeo' to='romeo@example.org/orchard' type='groupchat' id='g{n}'><body>x</body>\
+             <stanza-id xmlns='urn:xmpp:sid:0' by='{AFAR}' id='{:016x}'/>\
+             <counted xmlns='urn:posthaste:groups:0' n='{n}'/></message>",
+            (1_795_338_487_000_u64 << 16) + n
+        );
+        world.arrives(&echo).await;
+    }
+    let statuses = |n: u64| {
+        format!(
+            "<message id='{:016x}' members='2' delivered='2'/>",
+            (1_795_338_487_000_u64 << 16) + n
+        )
+    };
+    // More than a group ever tells at once is not looked at.
+    let many = |first: String, count: usize, last: String| {
+        let other = "<message id='a' members='1' delivered='1'/>".repeat(count);
+        format!(
+            "<message from='{AFAR}' to='romeo@example.org' type='headline'>\
+             <status xmlns='urn:posthaste:groups:0'>{first}{other}{last}</status></message>"
+        )
+    };
+    world.arrives(&many(statuses(1), 63, statuses(2))).await;
+    assert!(!is_there_after_days(&world, &files[0], 1).await);
+    assert!(is_there(&world, &files[1]).await);
+    world.arrives(&many(statuses(2), 0, String::new())).await;
+    assert!(!is_there_after_days(&world, &files[1], 1).await);
+    assert!(is_there(&world, &files[2]).await);
+}
+
+/// As clients write it: each address as text, for a link and with its thumbnail.
+#[tokio::test]
+async fn every_file_of_an_album_is_counted() {
+    let world = world();
+    let mut romeo = world.online("romeo", "orchard").await;
+    let mut album = String::new();
+    let mut last = None;
+    for n in 1..=12 {
+        let (id, address) = uploads(&world, &mut romeo, n).await;
+        album.push_str(&format!("{address} ").repeat(4));
+        last = Some(id);
+    }
+    let id = last.unwrap();
+    romeo.send(&link("juliet@example.org", "m1", &album)).await;
+    let mut juliet = world.online("juliet", "balcony").await;
+    juliet.send(&receipt("romeo@example.org", "m1")).await;
+    assert!(!is_there_after_days(&world, &id, 1).await);
 }

@@ -20,9 +20,14 @@ use crate::weight::weigh_in_room;
 pub(super) async fn say(walk: &mut Walk<'_>, from: &FullJid) -> Result<(), WalkError> {
     let room = walk.home.room.as_deref();
     let room = room.ok_or_else(StanzaError::item_not_found)?;
-    let absent = group::absent::speaker(room, &walk.home.jid, from);
-    let occupant = room.occupants.of(from).or(absent.as_ref());
-    let occupant = occupant.ok_or_else(not_an_occupant)?;
+    let absent;
+    let occupant = match room.occupants.of(from) {
+        Some(occupant) => occupant,
+        None => {
+            absent = group::absent::speaker(room, &walk.home.jid, from);
+            absent.as_ref().ok_or_else(not_an_occupant)?
+        }
+    };
     let is_subject = subject::is_change(&walk.stanza);
     if is_subject {
         subject::may_change(room, occupant)?;

@@ -2,7 +2,8 @@
 //!
 //! Three rates of the service that the operator chooses ([`Rates`]), and three of what one user does to a room beside
 //! talking in it: inviting, registering, saying how far it has read. Beside them there is the slow mode of a room
-//! ([`super::slow_mode`]). What is too fast is refused with an error of type `wait`. Memory alone knows: a restart forgives.
+//! ([`super::slow_mode`]). What is too fast is refused with an error of type `wait`. Memory alone knows: a restart
+//! forgives.
 
 use std::collections::HashMap;
 
@@ -12,6 +13,7 @@ use posthaste_proto::stanza::{Kind, MessageType};
 
 use super::group;
 use crate::clock::Timestamp;
+use crate::home::HomeState;
 use crate::walk::Walk;
 
 /// What has not been used of a rate for so long may be used at once.
@@ -69,11 +71,12 @@ impl Allowance {
     }
 }
 
-/// People whom one user invites to one room, and refusals of invitations: each is a message to somebody, and stored until
-/// it is there. Two messages of as many as one message may invite, then ten a minute: whoever means more makes them members.
+/// People whom one user invites to one room, and refusals of invitations: each is a message to somebody, and stored
+/// until it is there. Two messages of as many as one message may invite, then ten a minute: whoever means more makes
+/// them members.
 const INVITATIONS: Allowance = Allowance::at_once(100, 6);
-/// Registrations of one user with one room, and their ends: each may ask ten people or be shown to all. Somebody tries some
-/// nicknames, and is done with it for months.
+/// Registrations of one user with one room, and their ends: each may ask ten people or be shown to all. Somebody tries
+/// some nicknames, and is done with it for months.
 const REGISTRATIONS: Allowance = Allowance::at_once(10, 30);
 /// Markers, receipts and questions of one member of a group for how far it has come: each that is news is a row, and one
 /// that is none may be 64 entries read. A client that comes back with as many messages as it is sent on joining may say
@@ -275,15 +278,16 @@ fn too_fast(text: &str) -> StanzaError {
     StanzaError::new(ErrorType::Wait, Condition::PolicyViolation).with_text(text)
 }
 
-/// An occupant sends a message. Others are refused for what they are, and nothing is remembered of them.
+/// An occupant sends a message, or a member of a group who is not there. Others are refused for what they are, and
+/// nothing is remembered of them.
 pub(super) fn message(walk: &mut Walk<'_>, from: &FullJid) -> Result<(), StanzaError> {
     let (now, rates) = (walk.now, walk.node.config().rooms.rates);
-    let own = walk.home.jid.clone();
     let is_for_all = walk.stanza.kind == Kind::Message(MessageType::Groupchat);
-    let Some(room) = walk.home.room.as_deref_mut() else {
+    let HomeState { jid, room, .. } = &mut *walk.home;
+    let Some(room) = room.as_deref_mut() else {
         return Ok(());
     };
-    let is_absent = || is_for_all && group::absent::speaker(room, &own, from).is_some();
+    let is_absent = || is_for_all && group::absent::speaker(room, jid, from).is_some();
     if room.occupants.of(from).is_none() && !is_absent() {
         return Ok(());
     }

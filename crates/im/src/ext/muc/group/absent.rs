@@ -9,7 +9,7 @@ use super::super::room::Room;
 use super::{is_group, is_member};
 
 /// The occupant that this session would be if it were there, for a member who has registered a nickname (XEP-0045
-/// §7.10) and is not there under another name.
+/// §7.10) and is not there under another name. Whoever is there with another session under that name is who they are.
 pub fn speaker(room: &Room, own: &BareJid, session: &FullJid) -> Option<Occupant> {
     let user = session.to_bare();
     if !is_group(room) || !is_member(room, &user) {
@@ -17,12 +17,10 @@ pub fn speaker(room: &Room, own: &BareJid, session: &FullJid) -> Option<Occupant
     }
     let nick = room.affiliations.get(&user)?.nick.as_deref()?;
     let address = own.with_resource(nick).ok()?;
-    let is_elsewhere = room
-        .occupants
-        .of_user(&user)
-        .any(|it| it.address != address);
-    let is_taken = (room.occupants.at(&address)).is_some_and(|there| !there.is_of(&user));
-    if is_elsewhere || is_taken {
+    if let Some(there) = room.occupants.at(&address) {
+        return there.is_of(&user).then(|| there.clone());
+    }
+    if room.occupants.of_user(&user).next().is_some() {
         return None;
     }
     let affiliation = room.affiliation(&user);
