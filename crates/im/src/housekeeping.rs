@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use posthaste_kv::Batch;
 use posthaste_proto::jid::BareJid;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::conversations;
 use crate::error::WalkError;
@@ -37,8 +38,11 @@ impl Node {
 
     async fn tidy_for_ever(self: &Arc<Node>) {
         let (mut rounds, mut retention) = (0u32, Round::default());
+        // What a round takes is no part of the pause; after one that took too long there is a pause nevertheless.
+        let mut round = tokio::time::interval_at(Instant::now() + TIDY_EVERY, TIDY_EVERY);
+        round.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::time::sleep(TIDY_EVERY).await;
+            round.tick().await;
             self.tidy().await;
             self.visit_old_homes(&mut retention).await;
             rounds = rounds.wrapping_add(1);

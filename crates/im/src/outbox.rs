@@ -91,7 +91,7 @@ impl Node {
                     tracing::warn!(%error, "what one account had on its way waits until it comes back");
                 }
             }
-            after = partitions.into_iter().next_back();
+            after = partitions.into_iter().next_back().map(tables::beyond_files);
             if after.is_none() {
                 return;
             }

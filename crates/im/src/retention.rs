@@ -61,14 +61,6 @@ fn horizon(node: &Node, domain: &str) -> Option<ArchiveId> {
     }
 }
 
-/// Files have partitions of their own, many for each account; they go when their accounts' rows say so.
-fn beyond_files(visited: Partition) -> Partition {
-    match visited.as_str().starts_with(tables::FILE_PARTITIONS) {
-        true => tables::after_file_partitions(),
-        false => visited,
-    }
-}
-
 impl Node {
     /// Visits the next few homes of the store and drops what is too old there.
     pub async fn visit_old_homes(&self, round: &mut Round) {
@@ -98,7 +90,7 @@ impl Node {
                 tracing::warn!(%error, "retention could not tidy an account's log");
             }
         }
-        round.0 = partitions.into_iter().next_back().map(beyond_files);
+        round.0 = partitions.into_iter().next_back().map(tables::beyond_files);
     }
 
     async fn visit(&self, partition: &Partition, jid: &BareJid) -> Result<(), WalkError> {

@@ -170,9 +170,13 @@ pub fn file_partition(id: &FileId) -> Partition {
     Partition::new(format!("{FILE_PARTITIONS}{id}")).expect("the name is short and has no NUL")
 }
 
-/// A name that sorts behind the partitions of all files, and that no partition has.
-pub fn after_file_partitions() -> Partition {
-    // What follows the slash.
+/// Where a round over all homes goes on that has come to this partition. Files have partitions of their own, many for
+/// each account, in which there is nothing for it to do; they go when their accounts' rows say so.
+pub fn beyond_files(visited: Partition) -> Partition {
+    if !visited.as_str().starts_with(FILE_PARTITIONS) {
+        return visited;
+    }
+    // A name that no partition has: what follows the slash.
     Partition::new("!file0").expect("the name is short and has no NUL")
 }
 

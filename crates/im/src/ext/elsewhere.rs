@@ -6,7 +6,7 @@ use posthaste_proto::ns;
 use super::Ext;
 
 /// Named for the list, not announced by service discovery (streams announce themselves).
-const fn named(name: &'static str, xep: u16, version: &'static str) -> Ext {
+pub(super) const fn named(name: &'static str, xep: u16, version: &'static str) -> Ext {
     Ext {
         name,
         xep,

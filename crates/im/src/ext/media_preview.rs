@@ -15,6 +15,7 @@ use posthaste_proto::xep::thumbnails::Thumbnail;
 use posthaste_proto::xml::Element;
 
 use super::Ext;
+use super::elsewhere::named;
 use crate::error::WalkError;
 use crate::media::{self, File, FileId, LedgerError, Order, Picture, Preview};
 use crate::node::Node;
@@ -26,18 +27,6 @@ pub const EXT: Ext = named("File metadata element", 446, "0.2.0");
 pub const THUMBNAILS_EXT: Ext = named("Jingle Content Thumbnails", 264, "0.4.2");
 /// What it looks like inside a message.
 pub const BITS_EXT: Ext = named("Bits of Binary", 231, "1.1");
-
-const fn named(name: &'static str, xep: u16, version: &'static str) -> Ext {
-    Ext {
-        name,
-        xep,
-        version,
-        host_features: &[],
-        account_features: &[],
-        account_iqs: &[],
-        host_iqs: &[],
-    }
-}
 
 /// What the upload service announces because of it, where somebody makes previews.
 const FEATURE: &str = "urn:posthaste:media:0#preview";

@@ -36,7 +36,7 @@ impl<'a> Books<'a> {
         Ok(Books {
             node,
             state,
-            usage: usage(node, state).await?,
+            usage: usage(node, &state.partition).await?,
             shared: BTreeMap::new(),
             batch: Batch::new(state.partition.clone()),
         })
@@ -183,9 +183,9 @@ pub(super) fn change(batch: &mut Batch, id: &FileId, before: &Record, now: &Reco
     }
 }
 
-/// What the account of this home has uploaded.
-pub(super) async fn usage(node: &Node, state: &HomeState) -> Result<Usage, LedgerError> {
-    let row = node.kv().get(&state.partition, tables::MEDIA_USAGE).await?;
+/// What an account has uploaded.
+pub(super) async fn usage(node: &Node, partition: &Partition) -> Result<Usage, WalkError> {
+    let row = node.kv().get(partition, tables::MEDIA_USAGE).await?;
     Ok(row.map(Usage::decode).transpose()?.unwrap_or_default())
 }
 

@@ -7,11 +7,10 @@ use bytes::Bytes;
 use posthaste_kv::Scan;
 use smallvec::SmallVec;
 
+use super::ledger::DAY_MILLIS;
 use super::{FileId, Keep, Limits, Purpose, Record, State};
 use crate::clock::Timestamp;
 use crate::tables;
-
-const DAY_MILLIS: u64 = 86_400_000;
 
 /// What decides on a file, and is due some time after a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -76,7 +76,7 @@ async fn has_room(node: &Node, account: &BareJid, size: u64) -> Result<(), Ledge
     if !state.has_account {
         return Err(LedgerError::NoAccount);
     }
-    let usage = books::usage(node, &state).await?;
+    let usage = books::usage(node, &state.partition).await?;
     admitted(usage, size, &node.config().media, node.now()).map(drop)
 }
 
@@ -266,6 +266,10 @@ async fn complete(
 pub async fn abandon(node: &Node, account: &BareJid, id: &FileId) -> Result<(), LedgerError> {
     let home = node.home(account);
     let state = home.lock(node).await?;
+    // Of an account that goes nothing is written while its rows are erased.
+    if !state.has_account {
+        return Ok(());
+    }
     let record = books::record(node, &state.partition, id).await?;
     if let Some(record) = record.filter(|record| record.state == State::Uploading) {
         let mut books = Books::open(node, &state).await?;
@@ -284,6 +288,9 @@ pub async fn remove(node: &Node, account: &BareJid, id: &FileId) -> Result<(), L
     let ticket = {
         let home = node.home(account);
         let state = home.lock(node).await?;
+        if !state.has_account {
+            return Err(LedgerError::NotFound);
+        }
         let record = books::record(node, &state.partition, id).await?;
         let record = record.ok_or(LedgerError::NotFound)?;
         let mut books = Books::open(node, &state).await?;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use posthaste_kv::{Scan, prefix_end};
 use posthaste_proto::jid::BareJid;
 
+use super::usage::next_key;
 use super::{FileId, LedgerError, Record, Usage, books, due};
 use crate::clock::Timestamp;
 use crate::node::Node;
@@ -38,9 +39,7 @@ pub struct Listed {
 /// # Errors
 /// The store failed.
 pub async fn usage(node: &Node, account: &BareJid) -> Result<Usage, LedgerError> {
-    let home = node.home(account);
-    let state = home.lock(node).await?;
-    books::usage(node, &state).await
+    Ok(books::usage(node, &tables::partition(account)?).await?)
 }
 
 /// A page of an account's files, at most `most`, oldest first.
@@ -69,7 +68,7 @@ pub async fn list(
         Page::First => Scan::range(start, end, most),
         Page::Last => Scan::range(start, end, most).reversed(),
         Page::After(id) => {
-            let after = [&key_of(id).await?[..], b"\0"].concat();
+            let after = next_key(&key_of(id).await?);
             Scan::range(after, end, most)
         }
         Page::Before(id) => Scan::range(start, key_of(id).await?, most).reversed(),

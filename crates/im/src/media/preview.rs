@@ -211,7 +211,10 @@ pub async fn keep_preview(node: &Node, id: &FileId, preview: &Preview) -> Result
     let there = file(node, id).await?.ok_or(LedgerError::NotFound)?;
     let home = node.home(&there.account);
     // What is removed is removed under this lock: nothing is written after that.
-    let _held = home.lock(node).await?;
+    let held = home.lock(node).await?;
+    if !held.has_account {
+        return Err(LedgerError::NotFound);
+    }
     file(node, id).await?.ok_or(LedgerError::NotFound)?;
     let mut batch = Batch::new(tables::file_partition(id));
     batch.put(tables::PREVIEW, preview.encode());

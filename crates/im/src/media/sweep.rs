@@ -9,15 +9,15 @@ use posthaste_proto::jid::BareJid;
 
 use super::books::{self, Books};
 use super::due::Class;
-use super::ledger::durable;
+use super::ledger::{DAY_MILLIS, durable};
 use super::removal::doom_account;
 use super::stats::Sum;
+use super::usage::next_key;
 use super::{LedgerError, ObjectName, Usage};
 use crate::home::HomeState;
 use crate::node::Node;
 use crate::tables;
 
-const DAY_MILLIS: u64 = 86_400_000;
 /// Accounts that one call looks at: a look is a few reads.
 const ACCOUNTS: usize = 64;
 /// Files of one account that go in one batch: their home is locked meanwhile.
@@ -54,7 +54,7 @@ pub struct Doomed {
 /// answers is gone from disk otherwise.
 ///
 /// # Errors
-/// The store failed; the round can be gone on with.
+/// The store failed; begin a new round then.
 pub async fn sweep(node: &Node, round: &mut Round) -> Result<Vec<Doomed>, LedgerError> {
     let mut doomed = Vec::new();
     let from = match round.from.take() {
@@ -76,7 +76,7 @@ pub async fn sweep(node: &Node, round: &mut Round) -> Result<Vec<Doomed>, Ledger
             round.from = Some(key);
             break;
         }
-        next = Some(Bytes::from([&key[..], b"\0"].concat()));
+        next = Some(next_key(&key));
         let account = tables::key_text(tables::MEDIA_ACCOUNT, &key);
         let Some(account) = account.and_then(|jid| BareJid::parse(jid).ok()) else {
             continue;
@@ -141,8 +141,9 @@ async fn doomed_in(
 /// One account: lets go what is due, and answers what is doomed, and what it has now.
 async fn visit(node: &Node, account: &BareJid) -> Result<(Vec<ObjectName>, Usage), LedgerError> {
     let partition = tables::partition(account)?;
+    let mut usage = books::usage(node, &partition).await?;
     // Looks before it loads the home: nearly always there is nothing to do.
-    if needs_visit(node, &partition).await? {
+    if needs_visit(node, &partition, usage).await? {
         let home = node.home(account);
         let state = home.lock(node).await?;
         if state.has_account {
@@ -151,14 +152,17 @@ async fn visit(node: &Node, account: &BareJid) -> Result<(Vec<ObjectName>, Usage
             // It was removed, and a crash came before its files were.
             doom_account(node, account).await?;
         }
+        usage = books::usage(node, &partition).await?;
     }
-    let row = node.kv().get(&partition, tables::MEDIA_USAGE).await?;
-    let usage = row.map(Usage::decode).transpose()?.unwrap_or_default();
     let doomed = doomed_in(node, &partition, tables::MEDIA_DOOMED).await?;
     Ok((doomed, usage))
 }
 
-async fn needs_visit(node: &Node, partition: &Partition) -> Result<bool, LedgerError> {
+async fn needs_visit(
+    node: &Node,
+    partition: &Partition,
+    usage: Usage,
+) -> Result<bool, LedgerError> {
     if node.kv().get(partition, tables::ACCOUNT).await?.is_none() {
         return Ok(true);
     }
@@ -169,8 +173,6 @@ async fn needs_visit(node: &Node, partition: &Partition) -> Result<bool, LedgerE
             return Ok(true);
         }
     }
-    let row = node.kv().get(partition, tables::MEDIA_USAGE).await?;
-    let usage = row.map(Usage::decode).transpose()?.unwrap_or_default();
     Ok(is_spent(node, usage))
 }
 

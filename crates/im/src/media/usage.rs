@@ -7,7 +7,7 @@ use bytes::Bytes;
 use posthaste_kv::{Scan, Ticket};
 use posthaste_proto::jid::BareJid;
 
-use super::books::Books;
+use super::books::{self, Books};
 use super::ledger::{DAY_MILLIS, durable};
 use super::record::Usage;
 use super::{FileId, LedgerError, Record};
@@ -54,9 +54,7 @@ impl AccountUsage {
 /// # Errors
 /// The store failed.
 pub async fn usage_of(node: &Node, account: &BareJid) -> Result<AccountUsage, WalkError> {
-    let partition = tables::partition(account)?;
-    let row = node.kv().get(&partition, tables::MEDIA_USAGE).await?;
-    let usage = row.map(Usage::decode).transpose()?.unwrap_or_default();
+    let usage = books::usage(node, &tables::partition(account)?).await?;
     Ok(AccountUsage::of(account.clone(), usage, node.now()))
 }
 
@@ -123,6 +121,10 @@ pub async fn purge(node: &Node, account: &BareJid, which: Which<'_>) -> Result<F
     let home = node.home(account);
     let (found, ticket) = {
         let state = home.lock(node).await?;
+        // Its files go with it.
+        if !state.has_account {
+            return Ok(Found::default());
+        }
         let (found, records) = step(node, account, which).await?;
         let mut books = Books::open(node, &state).await?;
         for (id, record) in &records {
@@ -167,6 +169,6 @@ async fn step(
 }
 
 /// The first key after this one.
-fn next_key(key: &[u8]) -> Bytes {
+pub(super) fn next_key(key: &[u8]) -> Bytes {
     [key, b"\0"].concat().into()
 }

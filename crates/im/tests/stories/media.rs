@@ -629,6 +629,37 @@ async fn only_the_uploader_removes_a_file() {
     assert!(again.contains("<item-not-found"), "{again}");
 }
 
+/// While an account's rows are erased nothing about its files is written: an account of that name that comes after it
+/// would have it.
+#[tokio::test]
+async fn nothing_is_written_about_the_files_of_an_account_that_goes() {
+    let world = World::new();
+    let mut romeo = world.online("romeo", "orchard").await;
+    let coming = slot(&world, &mut romeo, 5).await;
+    media::claim(&world.node, &coming).await.unwrap();
+    let there = slot(&world, &mut romeo, 5).await;
+    upload(&world, &there, [1; 32]).await.unwrap();
+    let account = romeo.bare();
+    let home = world.node.home(&account);
+    home.lock(&world.node).await.unwrap().has_account = false;
+    let usage = media::usage(&world.node, &account).await.unwrap();
+    media::abandon(&world.node, &account, &coming.id)
+        .await
+        .unwrap();
+    let removed = media::remove(&world.node, &account, &there.id).await;
+    assert!(matches!(removed, Err(LedgerError::NotFound)), "{removed:?}");
+    let preview = media::Preview::Nothing;
+    let kept = media::keep_preview(&world.node, &there.id, &preview).await;
+    assert!(matches!(kept, Err(LedgerError::NotFound)), "{kept:?}");
+    let all = media::usage::Which::default();
+    let purged = media::usage::purge(&world.node, &account, all)
+        .await
+        .unwrap();
+    assert_eq!(purged, media::usage::Found::default());
+    let after = media::usage(&world.node, &account).await.unwrap();
+    assert_eq!(after, usage);
+}
+
 /// Files have partitions of their own; a round over the accounts does not go through them.
 #[tokio::test]
 async fn many_files_do_not_hold_up_what_is_done_for_accounts() {

@@ -6,6 +6,7 @@ use posthaste_im::ext::muc::Limits;
 use posthaste_im::ext::muc::pace::Rates;
 use posthaste_kv::memory::MemoryKv;
 
+use crate::group_rooms::group;
 use crate::harness::{Client, World, config};
 use crate::rooms::{COVEN, join, said};
 
@@ -215,6 +216,27 @@ async fn who_invites_too_many_has_to_wait_and_nobody_hears_of_it() {
     world.pass_seconds(6).await;
     juliet.send(&invites(1)).await;
     assert_eq!(invitations(&mut romeo).await, 1);
+}
+
+#[tokio::test]
+async fn invitations_that_do_not_go_out_are_not_counted() {
+    let world = world(Limits {
+        affiliations: 3,
+        ..Limits::default()
+    });
+    let mut romeo = group(&world, &[]).await;
+    let guests: String = (0..50)
+        .map(|n| format!("<invite to='user{n}@example.org'/>"))
+        .collect();
+    for _ in 0..3 {
+        let invitation = format!(
+            "<message to='{COVEN}'><x xmlns='http://jabber.org/protocol/muc#user'>{guests}</x></message>"
+        );
+        romeo.send(&invitation).await;
+        romeo
+            .receives(&[&["type='error'", "<resource-constraint "]])
+            .await;
+    }
 }
 
 #[tokio::test]

@@ -40,7 +40,8 @@ impl Thumbnail {
         }
     }
 
-    /// A ThumbHash, whole in its address, for a picture of this size. No XEP says how; this is RFC 2397 as Slidge writes it.
+    /// A ThumbHash, whole in its address, for a picture of this size. No XEP says how; this is RFC 2397 as Slidge writes
+    /// it.
     pub fn of_thumbhash(hash: &[u8], size: (u32, u32)) -> Thumbnail {
         let hash = BASE64_STANDARD.encode(hash);
         Thumbnail::new(format!("data:{THUMBHASH};base64,{hash}"), THUMBHASH, size)

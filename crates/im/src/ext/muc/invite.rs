@@ -73,8 +73,6 @@ fn invite(
     let inviter = from.to_bare();
     may_invite(room, from, &inviter)?;
     let guests = guests(room, &invites)?;
-    // After what may refuse it for another reason: only what goes out is counted.
-    room.paces.invite(&inviter, invites.len() as u64, now)?;
     let is_new = |guest: &&BareJid| room.affiliation(guest) < Affiliation::Member;
     // §7.8.2: whoever is invited to a room for members is to be one.
     let new: Vec<BareJid> = match room.config.members_only {
@@ -86,6 +84,8 @@ fn invite(
             .with_text("the room's lists are full")
             .into());
     }
+    // After what may refuse it for another reason: only what goes out is counted.
+    room.paces.invite(&inviter, invites.len() as u64, now)?;
     let password = room.config.password.clone();
     for guest in &new {
         let room = walk.home.room.as_deref();

@@ -9,7 +9,8 @@ use posthaste_proto::xml::Element;
 use super::Query;
 use super::slot::refusal;
 use crate::ext::Answer;
-use crate::media::{self, FileId, Limits, Listed, Page, Purpose, State, Usage};
+use crate::media::usage::{AccountUsage, usage_of};
+use crate::media::{self, FileId, Limits, Listed, Page, Purpose, State};
 
 /// Files in one answer, beyond which whoever asks goes on with the next page (XEP-0059).
 const MAX_PAGE: usize = 100;
@@ -24,7 +25,7 @@ pub(super) async fn list(query: &Query<'_>, payload: &Element) -> Answer {
     let files = media::list(query.node, &account, &page, most)
         .await
         .map_err(refusal)?;
-    let usage = media::usage(query.node, &account).await.map_err(refusal)?;
+    let usage = usage_of(query.node, &account).await?;
     let ends = files.first().zip(files.last());
     let ends = ends.map(|(first, last)| (first.id.to_string(), last.id.to_string()));
     let set = rsm::Answer {
@@ -34,7 +35,7 @@ pub(super) async fn list(query: &Query<'_>, payload: &Element) -> Answer {
     let config = query.node.config();
     Ok(Some(
         Element::new("files", ns::MEDIA)
-            .with_child(used(&usage, query.node.now().millis()))
+            .with_child(used(&usage))
             .with_child(limits(&config.media))
             .with_children(files.iter().map(|file| shown(query, file)))
             .with_child(set.to_element()),
@@ -53,13 +54,11 @@ fn page(page: &rsm::Page) -> Result<Page, StanzaError> {
     }
 }
 
-fn used(usage: &Usage, now_millis: u64) -> Element {
-    let today = u64::from(usage.day) == now_millis / 86_400_000;
-    let day_bytes = if today { usage.day_bytes } else { 0 };
+fn used(usage: &AccountUsage) -> Element {
     Element::new("usage", ns::MEDIA)
         .with_attr("files", usage.files.to_string())
         .with_attr("bytes", usage.bytes.to_string())
-        .with_attr("day-bytes", day_bytes.to_string())
+        .with_attr("day-bytes", usage.day_bytes.to_string())
 }
 
 fn limits(limits: &Limits) -> Element {

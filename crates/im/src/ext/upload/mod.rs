@@ -1,8 +1,8 @@
 //! Pictures, voice and video: a client asks `upload.example.org` where to put a file, and sends others its address.
 //!
 //! XEP-0363: HTTP File Upload, version 1.2.0. What is known of files is [`crate::media`]'s; the bytes come and go over
-//! HTTP, which is the `media` crate's. Who has uploaded files can list and remove them (`docs/protocol/media.md`). A host whose files have no address (there is no HTTP listener) has no such
-//! service. Left out: `<header/>` in slots; what permits an upload stands in its address.
+//! HTTP, which is the `media` crate's. Who has uploaded files can list and remove them (`docs/protocol/media.md`). A
+//! host whose files have no address (there is no HTTP listener) has no such service. Left out: `<header/>` in slots; what permits an upload stands in its address.
 
 mod files;
 mod slot;
