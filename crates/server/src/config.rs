@@ -198,7 +198,7 @@ pub(crate) struct Accounts {
     pub(crate) public_vcards: bool,
     pub(crate) admins: Vec<String>,
     pub(crate) password_iterations: u64,
-    pub(crate) token_lifetime: Duration,
+    pub(crate) token_lifetime: u32,
     pub(crate) token_rotation: Duration,
     pub(crate) roster_items: u64,
     pub(crate) blocked_addresses: u64,
@@ -254,7 +254,7 @@ pub(crate) struct Sessions {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Devices {
     pub(crate) per_account: u64,
-    pub(crate) forget_after: Duration,
+    pub(crate) forget_after: u32,
 }
 
 /// Push notifications.
@@ -342,8 +342,8 @@ pub(crate) struct Media {
     pub(crate) slot_lifetime: Duration,
     pub(crate) upload_time: Duration,
     pub(crate) keep: Keep,
-    pub(crate) keep_after_delivery: Duration,
-    pub(crate) keep_undelivered: Duration,
+    pub(crate) keep_after_delivery: u32,
+    pub(crate) keep_undelivered: u32,
     pub(crate) store: &'static str,
 }
 
@@ -360,8 +360,8 @@ impl Default for Media {
             slot_lifetime: Duration::ZERO,
             upload_time: Duration::ZERO,
             keep: Keep::Days(30),
-            keep_after_delivery: Duration::ZERO,
-            keep_undelivered: Duration::ZERO,
+            keep_after_delivery: 0,
+            keep_undelivered: 0,
             store: "",
         }
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// Between two rounds over the accounts that have files: a file whose time has come stays at most so much longer.
 const ROUND_PAUSE: Duration = Duration::from_secs(60);
@@ -23,13 +23,11 @@ const STEP_PAUSE: Duration = Duration::from_millis(20);
 const STAGING_PAUSE: Duration = Duration::from_secs(600);
 /// What may lie there longer than an upload may take, until it is nobody's any more.
 const STAGING_GRACE: Duration = Duration::from_secs(3_600);
-/// A step of a round that has not ended by then does not hold up the end of the server.
+/// Steps of rounds that have not ended by then do not hold up the end of the server.
 const LAST_STEP: Duration = Duration::from_secs(5);
 /// Until the object store is asked again whether it is there, doubled each time.
 const PROBE_LEAST: Duration = Duration::from_secs(10);
 const PROBE_MOST: Duration = Duration::from_secs(600);
-
-const DAY_SECONDS: u64 = 86_400;
 
 /// Where files lie that are not in a bucket, and those that are coming.
 pub(crate) fn folder(config: &Config) -> PathBuf {
@@ -37,32 +35,37 @@ pub(crate) fn folder(config: &Config) -> PathBuf {
 }
 
 /// What the store of files is opened with; `None` when there is none. What the configuration says of S3 was checked.
-pub(crate) fn settings(config: &Config) -> Option<Settings> {
-    config.media.enabled.then(|| Settings {
+fn settings(config: &Config) -> Result<Option<Settings>, StoreError> {
+    if !config.media.enabled {
+        return Ok(None);
+    }
+    Ok(Some(Settings {
         directory: folder(config),
         free_disk_floor: config.storage.free_disk_floor,
         backend: match config.media.store {
-            "s3" => Backend::S3(s3_settings(&config.s3)),
+            "s3" => Backend::S3(s3_settings(&config.s3)?),
             _ => Backend::Local,
         },
-    })
+    }))
 }
 
-fn s3_settings(s3: &S3) -> S3Settings {
+fn s3_settings(s3: &S3) -> Result<S3Settings, StoreError> {
     let endpoint = s3.endpoint.trim_end_matches('/');
-    let given = s3.credentials.as_deref();
-    S3Settings {
+    let credentials = match &s3.credentials {
+        // It was read once when the configuration was checked; it may be gone since.
+        Some(file) => Credentials::read(file),
+        None => Credentials::from_environment(),
+    };
+    Ok(S3Settings {
         bucket: s3.bucket.clone(),
         region: s3.region.clone(),
         endpoint: Some(endpoint.to_owned()).filter(|endpoint| !endpoint.is_empty()),
-        // It was read once when the configuration was checked; if it is gone since, the service says so.
-        credentials: given
-            .and_then(|file| Credentials::read(file).ok())
-            .unwrap_or(Credentials::Environment),
+        credentials: credentials
+            .map_err(|what| StoreError::Settings(format!("s3.credentials {what}")))?,
         path_style: s3.path_style,
         allow_http: s3.allow_http || is_loopback(endpoint),
         authorities: s3.authorities.clone(),
-    }
+    })
 }
 
 /// Whether an address of HTTP leads to this machine and nowhere else.
@@ -79,7 +82,6 @@ pub(crate) fn is_loopback(address: &str) -> bool {
 /// What may be uploaded, for the heart.
 pub(crate) fn limits(media: &Media) -> Limits {
     let count = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
-    let days = |period: Duration| count((period.as_secs() / DAY_SECONDS).max(1));
     Limits {
         file_bytes: media.file_size,
         account_bytes: media.account_size,
@@ -92,8 +94,8 @@ pub(crate) fn limits(media: &Media) -> Limits {
             Keep::Forever => media::Keep::Forever,
             Keep::Days(days) => media::Keep::Days(days),
             Keep::Delivered => media::Keep::Delivered {
-                after: days(media.keep_after_delivery),
-                most: days(media.keep_undelivered),
+                after: media.keep_after_delivery,
+                most: media.keep_undelivered,
             },
         },
     }
@@ -156,7 +158,7 @@ pub(crate) fn warn_of_loopback(config: &Config, listening: &[(ListenerKind, Sock
 
 /// Opens the store.
 pub(crate) async fn open(config: &Config) -> Result<Option<Arc<Store>>, StoreError> {
-    let Some(settings) = settings(config) else {
+    let Some(settings) = settings(config)? else {
         return Ok(None);
     };
     Store::open(settings)
@@ -184,8 +186,9 @@ impl Caretaker {
     /// Lets each end its step; what it has not done is done after the next start.
     pub(crate) async fn stop(self) {
         self.stop.send_replace(true);
+        let latest = Instant::now() + LAST_STEP;
         for mut task in self.tasks {
-            if timeout(LAST_STEP, &mut task).await.is_err() {
+            if timeout_at(latest, &mut task).await.is_err() {
                 task.abort();
             }
         }
@@ -351,5 +354,21 @@ mod tests {
             keep(delivered),
             media::Keep::Delivered { after: 2, most: 90 }
         );
+    }
+
+    #[test]
+    fn credentials_that_are_gone_since_the_check_are_not_looked_for_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = "aws_access_key_id = AKIA\naws_secret_access_key = hush\n";
+        let file = folder.path().join("keys");
+        std::fs::write(&file, keys).unwrap();
+        let text = "[media]\nstore = 's3'\n[s3]\nbucket = 'files'\ncredentials = 'keys'\n";
+        let config = parse(text, "test", folder.path()).unwrap();
+        assert!(matches!(settings(&config), Ok(Some(_))));
+        std::fs::remove_file(&file).unwrap();
+        let Err(StoreError::Settings(what)) = settings(&config) else {
+            panic!("opened without its credentials");
+        };
+        assert!(what.starts_with("s3.credentials cannot read "), "{what}");
     }
 }

@@ -213,7 +213,7 @@ pub(crate) fn heart_config(
         sessions_per_account: size(sessions.per_account),
         push_content: push_content(config.push.content),
         devices_per_account: size(config.devices.per_account),
-        device_days: whole(config.devices.forget_after, 86_400),
+        device_days: config.devices.forget_after,
         roster_items: size(accounts.roster_items),
         pubsub: posthaste_im::ext::pubsub::Limits {
             nodes: size(config.pubsub.nodes),
@@ -241,7 +241,7 @@ pub(crate) fn heart_config(
         blocked_addresses: size(accounts.blocked_addresses),
         accounts: Settings {
             iterations: count(accounts.password_iterations),
-            token_days: whole(accounts.token_lifetime, 86_400),
+            token_days: accounts.token_lifetime,
             token_rotation_hours: whole(accounts.token_rotation, 3_600),
             registrations_per_day: count(accounts.registrations_per_address),
         },

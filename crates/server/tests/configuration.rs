@@ -79,3 +79,34 @@ fn the_version_is_told_in_both_ways() {
         );
     }
 }
+
+#[test]
+fn credentials_in_the_environment_are_the_servers_alone_to_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let text_of_file = "[media]\nstore = \"s3\"\n[s3]\nbucket = \"files\"\n[listen]\nc2s = [\"127.0.0.1:0\"]\n\
+        c2s_tls = []\nhttp = []\nmetrics = []\n[storage]\ndirectory = \"data\"\n";
+    std::fs::write(folder.path().join("x.toml"), text_of_file).unwrap();
+    let without = |command: &str| {
+        let mut posthaste = Command::new(env!("CARGO_BIN_EXE_posthaste"));
+        let given =
+            std::env::vars_os().filter(|(name, _)| !name.as_encoded_bytes().starts_with(b"AWS_"));
+        posthaste.env_clear().envs(given).current_dir(folder.path());
+        posthaste.args([command, "-c", "x.toml"]).output().unwrap()
+    };
+    let check = without("check-config");
+    assert_eq!(
+        text(&check.stdout),
+        "x.toml is good\n",
+        "{}",
+        text(&check.stderr)
+    );
+    let run = without("run");
+    assert_eq!(run.status.code(), Some(1));
+    let error = text(&run.stderr);
+    assert!(
+        error.contains(
+            "s3.credentials is not given, and the environment has not AWS_ACCESS_KEY_ID with"
+        ),
+        "{error}"
+    );
+}

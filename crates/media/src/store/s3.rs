@@ -83,7 +83,7 @@ pub enum Credentials {
 }
 
 /// What of the environment counts: everything else is said by our own settings.
-const ENVIRONMENT: [(&str, AmazonS3ConfigKey); 7] = [
+const ENVIRONMENT: [(&str, AmazonS3ConfigKey); 8] = [
     ("AWS_ACCESS_KEY_ID", AmazonS3ConfigKey::AccessKeyId),
     ("AWS_SECRET_ACCESS_KEY", AmazonS3ConfigKey::SecretAccessKey),
     ("AWS_SESSION_TOKEN", AmazonS3ConfigKey::Token),
@@ -100,6 +100,21 @@ const ENVIRONMENT: [(&str, AmazonS3ConfigKey); 7] = [
         "AWS_CONTAINER_CREDENTIALS_FULL_URI",
         AmazonS3ConfigKey::ContainerCredentialsFullUri,
     ),
+    (
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+        AmazonS3ConfigKey::ContainerAuthorizationTokenFile,
+    ),
+];
+
+/// What has to be there of it, one of these; with less the service would be asked as nobody we know.
+const ENOUGH: [&[&str]; 4] = [
+    &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"],
+    &["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN"],
+    &["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"],
+    &[
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    ],
 ];
 
 impl Credentials {
@@ -133,13 +148,16 @@ impl Credentials {
         })
     }
 
-    /// Whether the environment names any.
-    pub fn are_in_environment() -> bool {
-        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        is_set("AWS_ACCESS_KEY_ID") && is_set("AWS_SECRET_ACCESS_KEY")
-            || is_set("AWS_WEB_IDENTITY_TOKEN_FILE")
-            || is_set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
-            || is_set("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+    /// What this process was started with.
+    ///
+    /// # Errors
+    /// A sentence's end that says that there are none.
+    pub fn from_environment() -> Result<Credentials, String> {
+        if is_enough(|name| variable(name).is_some()) {
+            return Ok(Credentials::Environment);
+        }
+        let ways = ENOUGH.map(|names| names.join(" with ")).join(", or ");
+        Err(format!("is not given, and the environment has not {ways}"))
     }
 
     fn give_to(&self, builder: AmazonS3Builder) -> AmazonS3Builder {
@@ -156,13 +174,23 @@ impl Credentials {
             Credentials::Environment => {
                 ENVIRONMENT
                     .into_iter()
-                    .fold(builder, |builder, (name, key)| match std::env::var(name) {
-                        Ok(value) if !value.is_empty() => builder.with_config(key, value),
-                        _ => builder,
+                    .fold(builder, |builder, (name, key)| match variable(name) {
+                        Some(value) => builder.with_config(key, value),
+                        None => builder,
                     })
             }
         }
     }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn is_enough(is_set: impl Fn(&str) -> bool) -> bool {
+    ENOUGH
+        .iter()
+        .any(|names| names.iter().all(|name| is_set(name)))
 }
 
 /// The bucket.
@@ -473,6 +501,19 @@ mod tests {
         assert!(token.is_none());
         for text in ["", "[default]\naws_access_key_id = AKIA\n"] {
             assert!(Credentials::parse(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn half_a_way_to_credentials_is_none_and_all_of_it_is_passed_on() {
+        for names in ENOUGH {
+            assert!(is_enough(|name| names.contains(&name)), "{names:?}");
+            for missing in names {
+                let has = |name: &str| names.contains(&name) && name != *missing;
+                assert!(!is_enough(has), "{names:?} without {missing}");
+                let passed = ENVIRONMENT.iter().any(|(name, _)| name == missing);
+                assert!(passed, "{missing}");
+            }
         }
     }
 

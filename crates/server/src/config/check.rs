@@ -1,9 +1,11 @@
 //! Mistakes that no single value shows: pairs that do not fit, addresses given twice, files that
 //! cannot be used.
 
+use super::keys::is_place;
 use super::{Complaint, Config, Host};
 use crate::media::is_loopback;
 use posthaste_gate::{GateError, HostCertificate, TlsConfig, TlsStore};
+use posthaste_im::config::Keep;
 use posthaste_media::Credentials;
 use posthaste_proto::jid::BareJid;
 use std::collections::HashMap;
@@ -152,6 +154,13 @@ fn check_media(config: &Config, complaints: &mut Vec<Complaint>) {
             blame(key, what.to_owned());
         }
     }
+    if media.enabled
+        && media.keep == Keep::Delivered
+        && media.keep_after_delivery > media.keep_undelivered
+    {
+        let what = "is more than media.keep_undelivered, after which files go in any case";
+        blame("media.keep_after_delivery", what.to_owned());
+    }
     if !media.enabled || media.store != "s3" {
         return;
     }
@@ -164,17 +173,23 @@ fn check_media(config: &Config, complaints: &mut Vec<Complaint>) {
         let what = "would send every file over the network for all to read: write https://, or say s3.allow_http = true where the network is yours alone";
         blame("s3.endpoint", what.to_owned());
     }
-    match &s3.credentials {
-        Some(file) => {
-            if let Err(what) = Credentials::read(file) {
-                blame("s3.credentials", what);
-            }
-        }
-        None if Credentials::are_in_environment() => {}
-        None => {
-            let what = "is not given, and the environment has neither AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY nor the role of a container";
-            blame("s3.credentials", what.to_owned());
-        }
+    let host = s3.endpoint.split_once("://").map(|(_, host)| host);
+    let host = host.map(|host| format!("{}.{}", s3.bucket, host.trim_end_matches('/')));
+    if !s3.path_style && host.is_some_and(|host| !is_place(&host)) {
+        let what = "is off, and the bucket's name before s3.endpoint makes no host name";
+        blame("s3.path_style", what.to_owned());
+    }
+    // What the server's environment says is not known to a command that somebody runs beside it.
+    if let Some(Err(what)) = s3.credentials.as_deref().map(Credentials::read) {
+        blame("s3.credentials", what);
+    }
+    // What is in it shows at the start.
+    if let Some(Err(source)) = s3.authorities.as_deref().map(std::fs::read) {
+        let file = s3.authorities.clone().unwrap_or_default();
+        blame(
+            "s3.authorities",
+            GateError::Read { file, source }.to_string(),
+        );
     }
 }
 
@@ -404,6 +419,26 @@ mod tests {
                 "p.toml:5: s3.credentials: cannot read /nowhere/keys: ",
             ),
             (
+                "[media]\nkeep = \"delivered\"\nkeep_after_delivery = \"36h\"\n",
+                "p.toml:3: media.keep_after_delivery: wants whole days",
+            ),
+            (
+                "[devices]\nforget_after = \"36h\"\n",
+                "p.toml:2: devices.forget_after: wants whole days",
+            ),
+            (
+                "[media]\nkeep = \"delivered\"\nkeep_undelivered = \"5d\"\n",
+                "media.keep_after_delivery: is more than media.keep_undelivered",
+            ),
+            (
+                "[media]\nstore = \"s3\"\n[s3]\nbucket = \"abc\"\nauthorities = \"/nowhere/ca.pem\"\n",
+                "p.toml:5: s3.authorities: cannot read /nowhere/ca.pem: ",
+            ),
+            (
+                "[media]\nstore = \"s3\"\n[s3]\nbucket = \"abc\"\nendpoint = \"https://127.0.0.1:9000\"\npath_style = false\n",
+                "p.toml:6: s3.path_style: is off, and the bucket's name before s3.endpoint makes no host name",
+            ),
+            (
                 "[s3]\nendpoint = \"https://minio.example/bucket\"\n",
                 "p.toml:2: s3.endpoint: \"https://minio.example/bucket\" is not a scheme and a host",
             ),
@@ -460,6 +495,61 @@ mod tests {
         }
         let socket = complaints(&format!("[admin]\nsocket = \"/{long}\"\n"), here);
         assert!(socket.contains("p.toml:2: admin.socket: "), "{socket}");
+    }
+
+    #[test]
+    fn addresses_over_which_libraries_stumble_are_refused() {
+        for wrong in [
+            "minio.example:99999",
+            "minio.example:",
+            "minio.example:+80",
+            ":9000",
+            "",
+            "a:b:c",
+            "a|b",
+            "a@b",
+            "a#b",
+            "a b",
+            "a..b",
+            "1.2.3",
+            "1.2.3.256",
+            "a.1",
+            "0x1.0x",
+            "[::1",
+            "[1]",
+            "[::1]9000",
+            "xn--zz--.example",
+            "{hosts}.example",
+        ] {
+            for key in ["[s3]\nendpoint", "[media]\npublic_url"] {
+                let complaints = complaints(&format!("{key} = 'https://{wrong}'\n"), Path::new(""));
+                assert!(
+                    complaints.starts_with("p.toml:2: "),
+                    "{key} {wrong}: {complaints}"
+                );
+            }
+        }
+        let braces = complaints(
+            "[s3]\nendpoint = 'https://{host}.s3.example'\n",
+            Path::new(""),
+        );
+        assert!(braces.contains("is not a scheme and a host"), "{braces}");
+        for right in [
+            "minio",
+            "minio.example.:65535/",
+            "my_minio:9000",
+            "127.0.0.1:9000",
+            "[::1]:9000",
+            "a.3com",
+            "xn--bcher-kva.example",
+        ] {
+            for key in ["[s3]\nendpoint", "[media]\npublic_url"] {
+                let text = format!("{key} = 'https://{right}'\n");
+                assert_eq!(complaints(&text, Path::new("")), "", "{text}");
+            }
+        }
+        let public = "[media]\npublic_url = 'https://files.{host}:8443'\n";
+        assert_eq!(complaints(public, Path::new("")), "");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::{Config, Host};
 use gate::{HTTP, LIMITS, LISTEN, LOGIN, TLS};
 use heart::check_account;
 use heart::{ACCOUNTS, CONTACT, DEVICES, MESSAGES, PUBSUB, PUSH, ROOMS, SESSIONS};
+pub(crate) use media::is_place;
 use media::{MEDIA, S3};
 use posthaste_im::config::Keep;
 use posthaste_proto::jid::BareJid;
@@ -32,6 +33,8 @@ pub(crate) struct Section {
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
+
+const DAY_SECONDS: u64 = 86_400;
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)

@@ -47,6 +47,12 @@ pub(crate) enum Value<T: 'static> {
         max: Duration,
         field: fn(&mut T) -> &mut Duration,
     },
+    /// Whole days, one at least.
+    Days {
+        default: u32,
+        max: u32,
+        field: fn(&mut T) -> &mut u32,
+    },
     Addresses {
         default: &'static [&'static str],
         field: fn(&mut T) -> &mut Vec<SocketAddr>,
@@ -93,24 +99,28 @@ pub(crate) enum Value<T: 'static> {
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A hundred years is "forever" by another name.
-const DAYS_MOST: u32 = 36_500;
+pub(crate) const DAYS_MOST: u32 = 36_500;
+
+fn days(text: &str, max: u32) -> Result<u32, String> {
+    let period = units::parse_duration(text)?;
+    let period = within(period, DAY, DAY * max, units::show_duration)?;
+    if !period.as_millis().is_multiple_of(DAY.as_millis()) {
+        return Err("wants whole days".to_owned());
+    }
+    Ok(u32::try_from(period.as_secs() / DAY.as_secs()).unwrap_or(max))
+}
 
 fn parse_keep(text: &str) -> Result<Keep, String> {
     match text {
         "delivered" => Ok(Keep::Delivered),
         "forever" => Ok(Keep::Forever),
         period => {
-            let period = units::parse_duration(period).map_err(|_| {
+            units::parse_duration(period).map_err(|_| {
                 format!(
                     "{text:?} is not one of \"delivered\", \"forever\" or a number of days such as \"30d\""
                 )
             })?;
-            let period = within(period, DAY, DAY * DAYS_MOST, units::show_duration)?;
-            if !period.as_secs().is_multiple_of(DAY.as_secs()) {
-                return Err("wants whole days".to_owned());
-            }
-            let days = u32::try_from(period.as_secs() / DAY.as_secs());
-            Ok(Keep::Days(days.unwrap_or(DAYS_MOST)))
+            days(period, DAYS_MOST).map(Keep::Days)
         }
     }
 }
@@ -132,6 +142,7 @@ impl<T> Value<T> {
                 *field(target) = *default;
             }
             Self::Period { default, field, .. } => *field(target) = *default,
+            Self::Days { default, field, .. } => *field(target) = *default,
             Self::Addresses { default, field } => {
                 *field(target) = default
                     .iter()
@@ -179,6 +190,7 @@ impl<T> Value<T> {
                     units::show_duration,
                 )?;
             }
+            Self::Days { max, field, .. } => *field(target) = days(text(input)?, *max)?,
             Self::Addresses { field, .. } => *field(target) = addresses(input)?,
             Self::Choice { of, field, .. } => *field(target) = choice(text(input)?, of)?,
             Self::Text { check, field, .. } => {
@@ -203,6 +215,7 @@ impl<T> Value<T> {
             Self::Switch { field, .. } => *field(to) = *field(from),
             Self::Count { field, .. } | Self::Size { field, .. } => *field(to) = *field(from),
             Self::Period { field, .. } => *field(to) = *field(from),
+            Self::Days { field, .. } => *field(to) = *field(from),
             Self::Addresses { field, .. } => field(to).clone_from(field(from)),
             Self::Choice { field, .. } => *field(to) = *field(from),
             Self::Text { field, .. } => field(to).clone_from(field(from)),
@@ -223,6 +236,7 @@ impl<T> Value<T> {
             Self::Count { field, .. } => field(target).to_string(),
             Self::Size { field, .. } => quoted(&units::show_size(*field(target))),
             Self::Period { field, .. } => quoted(&units::show_duration(*field(target))),
+            Self::Days { field, .. } => quoted(&units::show_duration(DAY * *field(target))),
             Self::Addresses { field, .. } => list(field(target)),
             Self::Choice { field, .. } => quoted(field(target)),
             Self::Text { field, .. } => quoted(field(target)),
@@ -259,6 +273,11 @@ impl<T> Value<T> {
                 "{} to {}",
                 units::show_duration(*min),
                 units::show_duration(*max)
+            )),
+            Self::Days { max, .. } => Some(format!(
+                "{} to {}",
+                units::show_duration(DAY),
+                units::show_duration(DAY * *max)
             )),
             Self::Choice { of, .. } => {
                 Some(of.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(", "))

@@ -1,13 +1,11 @@
 //! The keys of what happens to stanzas: accounts, messages, sessions, contact addresses.
 
-use super::{GIB, KIB, MIB, Section, secs};
+use super::{DAY_SECONDS, GIB, KIB, MIB, Section, secs};
 use crate::config::value::{Key, Value};
 use posthaste_im::config::Keep;
 use posthaste_im::devices::MOST_DEVICES;
 use posthaste_proto::jid::BareJid;
 use posthaste_proto::sasl::keys::{DEFAULT_ITERATIONS, MAX_ITERATIONS, MIN_ITERATIONS};
-
-const DAY_SECONDS: u64 = 86_400;
 
 pub(super) const ACCOUNTS: Section = Section {
     name: "accounts",
@@ -52,10 +50,9 @@ pub(super) const ACCOUNTS: Section = Section {
                 "How long a device may stay away and still log in by its token (XEP-0484), in whole days.",
             ],
             reload: true,
-            value: Value::Period {
-                default: secs(60 * DAY_SECONDS),
-                min: secs(DAY_SECONDS),
-                max: secs(3_650 * DAY_SECONDS),
+            value: Value::Days {
+                default: 60,
+                max: 3_650,
                 field: |c| &mut c.accounts.token_lifetime,
             },
         },
@@ -427,10 +424,9 @@ pub(super) const DEVICES: Section = Section {
                 "Until then what it has not got is kept for it.",
             ],
             reload: true,
-            value: Value::Period {
-                default: secs(60 * DAY_SECONDS),
-                min: secs(DAY_SECONDS),
-                max: secs(3_650 * DAY_SECONDS),
+            value: Value::Days {
+                default: 60,
+                max: 3_650,
                 field: |c| &mut c.devices.forget_after,
             },
         },

@@ -1,10 +1,10 @@
 //! The keys of uploaded files: what may be uploaded, how long it stays, and where its bytes lie.
 
-use super::{GIB, KIB, MIB, Section, secs};
-use crate::config::value::{Key, Value};
+use super::{DAY_SECONDS, GIB, KIB, MIB, Section, secs};
+use crate::config::value::{DAYS_MOST, Key, Value};
+use http::uri::Authority;
 use posthaste_im::config::Keep;
-
-const DAY_SECONDS: u64 = 86_400;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 pub(super) const MEDIA: Section = Section {
     name: "media",
@@ -29,7 +29,7 @@ pub(super) const MEDIA: Section = Section {
             reload: true,
             value: Value::Text {
                 default: "",
-                check: check_url,
+                check: check_public_url,
                 field: |c| &mut c.media.public_url,
             },
         },
@@ -130,10 +130,9 @@ pub(super) const MEDIA: Section = Section {
                 "Where keep is \"delivered\": how long a file stays after that, to be looked at again, in whole days.",
             ],
             reload: true,
-            value: Value::Period {
-                default: secs(7 * DAY_SECONDS),
-                min: secs(DAY_SECONDS),
-                max: secs(36_500 * DAY_SECONDS),
+            value: Value::Days {
+                default: 7,
+                max: DAYS_MOST,
                 field: |c| &mut c.media.keep_after_delivery,
             },
         },
@@ -143,10 +142,9 @@ pub(super) const MEDIA: Section = Section {
                 "Where keep is \"delivered\": when a file goes even if somebody has not got it, in whole days.",
             ],
             reload: true,
-            value: Value::Period {
-                default: secs(90 * DAY_SECONDS),
-                min: secs(DAY_SECONDS),
-                max: secs(36_500 * DAY_SECONDS),
+            value: Value::Days {
+                default: 90,
+                max: DAYS_MOST,
                 field: |c| &mut c.media.keep_undelivered,
             },
         },
@@ -198,7 +196,7 @@ pub(super) const S3: Section = Section {
             reload: false,
             value: Value::Text {
                 default: "",
-                check: check_url,
+                check: check_endpoint,
                 field: |c| &mut c.s3.endpoint,
             },
         },
@@ -249,30 +247,80 @@ pub(super) const S3: Section = Section {
     ],
 };
 
-/// An address of HTTP without a path: what follows it is ours to say.
-fn check_url(text: &str) -> Result<(), String> {
-    if text.is_empty() {
-        return Ok(());
-    }
-    let rest = text
-        .strip_prefix("https://")
-        .or_else(|| text.strip_prefix("http://"));
-    let Some(rest) = rest else {
-        return Err(format!("{text:?} does not begin with https:// or http://"));
-    };
-    let host = rest.strip_suffix('/').unwrap_or(rest);
-    if host.replace("{host}", "").contains(['{', '}']) {
+/// An address with places for the host.
+fn check_public_url(text: &str) -> Result<(), String> {
+    if text.replace("{host}", "").contains(['{', '}']) {
         return Err(format!(
             "{text:?} has braces around something else than {{host}}"
         ));
     }
-    let is_host = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | '?' | '#' | '@' | '"' | '<');
-    if host.is_empty() || !host.chars().all(is_host) {
-        return Err(format!(
-            "{text:?} is not a scheme and a host; write for example \"https://chat.example.org:5443\""
-        ));
+    check_filled(text, &text.replace("{host}", "h"))
+}
+
+fn check_endpoint(text: &str) -> Result<(), String> {
+    check_filled(text, text)
+}
+
+/// An address of HTTP without a path: what follows it is ours to say. `filled` is `text` as it will be used.
+fn check_filled(text: &str, filled: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let rest = filled
+        .strip_prefix("https://")
+        .or_else(|| filled.strip_prefix("http://"));
+    let Some(rest) = rest else {
+        return Err(format!("{text:?} does not begin with https:// or http://"));
+    };
+    if is_place(rest.strip_suffix('/').unwrap_or(rest)) {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} is not a scheme and a host; write for example \"https://chat.example.org:5443\""
+    ))
+}
+
+/// Whether this is a host, perhaps with a port, that no library stumbles over: some panic.
+pub(crate) fn is_place(text: &str) -> bool {
+    let Ok(authority) = text.parse::<Authority>() else {
+        return false;
+    };
+    let is_digit = |c: char| c.is_ascii_digit();
+    let is_port = |port: &str| port.chars().all(is_digit) && port.parse::<u16>().is_ok();
+    let host = authority.host();
+    is_host(host)
+        && match text.strip_prefix(host) {
+            Some("") => true,
+            Some(rest) => rest.strip_prefix(':').is_some_and(is_port),
+            None => false,
+        }
+}
+
+fn is_host(host: &str) -> bool {
+    if let Some(bare) = host.strip_prefix('[') {
+        let bare = bare.strip_suffix(']').unwrap_or_default();
+        return bare.parse::<Ipv6Addr>().is_ok();
+    }
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let last = host.rsplit('.').next().unwrap_or_default();
+    if is_number(last) {
+        // An address, right or wrong.
+        return host.parse::<Ipv4Addr>().is_ok();
+    }
+    let is_fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let is_label = |label: &str| !label.is_empty() && label.chars().all(is_fine);
+    host.split('.').all(is_label) && idna::domain_to_ascii(host).is_ok()
+}
+
+/// As browsers and what is made after them read a part of an address.
+fn is_number(label: &str) -> bool {
+    let hexadecimal = label
+        .strip_prefix("0x")
+        .or_else(|| label.strip_prefix("0X"));
+    match hexadecimal {
+        Some(digits) => digits.chars().all(|c| c.is_ascii_hexdigit()),
+        None => !label.is_empty() && label.chars().all(|c| c.is_ascii_digit()),
+    }
 }
 
 /// What Amazon allows; other services allow no more.
