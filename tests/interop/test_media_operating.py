@@ -7,6 +7,7 @@ import urllib.request
 
 import pytest
 from interop import media
+from interop.servers import chosen
 from interop.slix import session
 
 
@@ -97,6 +98,29 @@ async def test_an_operator_sees_what_was_uploaded_and_removes_it(server, romeo):
         await uploaded(r, "new.png", content)
     # The bytes of what was removed go with the next round.
     assert len(media.on_disk(server, content)) in (1, 2)
+
+
+async def test_what_a_host_has_left_that_is_served_no_more_is_removed():
+    class WithoutAdministrators(chosen()):
+        administrators = []
+
+    server = WithoutAdministrators()
+    try:
+        server.start()
+        romeo = server.new_user("romeo")
+        address = f"{romeo[0]}@{server.domain}"
+        async with session(server, *romeo, plugins=media.PLUGINS) as r:
+            await uploaded(r, "first.png", media.recognisable(100_000))
+        server.stop()
+        served = server.config.read_text()
+        server.config.write_text(served.replace(f'[host."{server.domain}"]', '[host."elsewhere.localhost"]'))
+        server.start()
+        assert used(server, address)["files"] == 1
+        assert done(server, "purge", address, "--yes").startswith("removed: 1 file (97.6 KiB). ")
+        code, _, complaint = ran(server, "purge", address, "--yes")
+        assert code == 1 and f"{server.domain} is not a host of this server" in complaint
+    finally:
+        server.close()
 
 
 async def test_metrics_move_with_what_is_done(server, romeo):

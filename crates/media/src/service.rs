@@ -52,6 +52,11 @@ impl MediaService {
         }
     }
 
+    /// Where the bytes are.
+    pub fn store(&self) -> &Store {
+        &self.site.store
+    }
+
     /// Uploads and downloads that are under way, in this order.
     pub fn transfers(&self) -> (usize, usize) {
         (self.site.uploads.taken(), self.site.downloads.taken())

@@ -29,10 +29,8 @@ pub(crate) struct Generation {
     pub(crate) addresses: Vec<(ListenerKind, SocketAddr)>,
     /// Taken out when its doors are closed.
     gate: Mutex<Option<Gate>>,
-    /// The store of uploaded files, where they can be uploaded.
-    pub(crate) media: Option<Arc<posthaste_media::Store>>,
-    /// What serves them.
-    pub(crate) media_service: Option<Arc<MediaService>>,
+    /// What serves uploaded files, where they can be uploaded.
+    pub(crate) media: Option<Arc<MediaService>>,
     caretaker: Mutex<Option<Caretaker>>,
     house: JoinHandle<()>,
 }
@@ -115,8 +113,7 @@ impl Generation {
                     gate_stats: Arc::clone(gate.stats()),
                     addresses,
                     gate: Mutex::new(Some(gate)),
-                    media: files,
-                    media_service: service,
+                    media: service,
                     caretaker: Mutex::new(caretaker),
                 })
             }

@@ -1,6 +1,6 @@
 //! Requests about what accounts have uploaded.
 
-use super::{account_of, parse};
+use super::{ours, parse};
 use crate::admin::{Answer, MediaFile, MediaLimits, MediaUsage};
 use posthaste_im::media::usage::{self, AccountUsage, Which};
 use posthaste_im::media::{self, FileId};
@@ -13,12 +13,13 @@ pub(super) async fn usage_of(
 ) -> Result<Answer, String> {
     let (accounts, after) = match account {
         Some(account) => {
-            let account = account_of(node, &account)?;
-            exists(node, &account).await?;
-            (
-                vec![usage::usage_of(node, &account).await.map_err(told)?],
-                None,
-            )
+            let account = parse(&account)?;
+            let usage = usage::usage_of(node, &account).await.map_err(told)?;
+            // Of whichever host, and whether it is served still or not, as in `purge`.
+            if usage.files == 0 {
+                exists(node, &ours(node, account)?).await?;
+            }
+            (vec![usage], None)
         }
         None => {
             let after = after.map(|after| parse(&after)).transpose()?;

@@ -49,10 +49,8 @@ pub(crate) fn generation(page: &mut Page, generation: &Generation) {
     );
     gate(page, &generation.gate_stats);
     media::ledger(page, &generation.node.stats.media);
-    if let Some(files) = &generation.media {
-        media::store(page, files);
-    }
-    if let Some(service) = &generation.media_service {
+    if let Some(service) = &generation.media {
+        media::store(page, service.store());
         media::service(page, service);
     }
 }

@@ -84,7 +84,6 @@ pub(super) fn ledger(page: &mut Page, stats: &Stats) {
 /// What the store of files has done, and what went wrong with it.
 pub(super) fn store(page: &mut Page, store: &Store) {
     let stats = store.stats();
-    let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     page.counters(
         "posthaste_media_objects_total",
         "Objects of uploaded files that were brought to the store, and erased from it.",
@@ -138,7 +137,6 @@ pub(super) fn service(page: &mut Page, service: &MediaService) {
             .map(|(status, count)| (status.as_str(), *count)),
     );
     let previewed = service.previewed();
-    let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     page.counters(
         "posthaste_media_previews_total",
         "Files looked at for their previews: pictures made small, files of which there is nothing to see, files that could not be read; and requests while too many waited.",
@@ -155,4 +153,8 @@ pub(super) fn service(page: &mut Page, service: &MediaService) {
         "Time that looking at them has taken.",
         previewed.time().as_secs_f64(),
     );
+}
+
+fn value(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
 }
